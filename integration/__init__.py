@@ -1,0 +1,1 @@
+"""The hospital's protocols: what arrives, and what goes back."""

@@ -1,0 +1,1 @@
+"""ECG files read into an Ecg."""

@@ -1,0 +1,1 @@
+"""ECGs, networks and what they find. Knows no patient."""

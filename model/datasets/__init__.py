@@ -1,0 +1,1 @@
+"""Public ECG data sets as arrays."""

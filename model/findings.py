@@ -1,0 +1,169 @@
+"""What the detector says about one ECG."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+ABNORMALITY_TYPES = ("MI", "STTC", "CD", "HYP", "ARR")
+TYPE_NAMES = {
+    "MI": "Myocardial infarction",
+    "STTC": "ST/T change",
+    "CD": "Conduction disturbance",
+    "HYP": "Hypertrophy",
+    "ARR": "Arrhythmia",
+}
+
+
+@dataclass(frozen=True)
+class LeadFault:
+    """One lead that cannot be read, and why (`flat-line`, `saturated`, `noise`, ...)."""
+
+    lead: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Verdict of the quality gate: `good`, `limited` (some leads masked) or `unscorable`.
+
+    Attributes:
+        verdict: one of the three.
+        reasons: stable codes for the ECG as a whole; not empty when unscorable.
+        lead_faults: the masked leads.
+    """
+
+    verdict: str
+    reasons: tuple[str, ...] = ()
+    lead_faults: tuple[LeadFault, ...] = ()
+
+    @property
+    def scorable(self) -> bool:
+        """Whether the network may see this ECG."""
+        return self.verdict != "unscorable"
+
+
+@dataclass(frozen=True)
+class TypeFinding:
+    """One abnormality type: calibrated probability in [0, 1] against its frozen threshold."""
+
+    code: str
+    probability: float
+    threshold: float
+
+    @property
+    def flagged(self) -> bool:
+        """At or above the threshold."""
+        return self.probability >= self.threshold
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which bundle spoke: its name, version, and the SHA-256 of its weights."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of the ECG that speaks for a type.
+
+    Attributes:
+        start_s: from the first sample, in seconds.
+        end_s: likewise, after start_s.
+        lead: canonical name of the lead with the strongest share.
+        weight: share of the type's attention in this stretch, in [0, 1].
+        type_code: one of ABNORMALITY_TYPES, or `anomaly` for the restoration residual.
+    """
+
+    start_s: float
+    end_s: float
+    lead: str
+    weight: float
+    type_code: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where in the ECG the findings come from.
+
+    Attributes:
+        step_s: seconds a step of `attention` and `residual_mv` covers.
+        attention: type code -> weights over time that sum to 1, `(n_steps,)`.
+        residual_mv: lead -> mean absolute restoration error a step in millivolts, `(n_steps,)`.
+        intervals: the stretches worth looking at, strongest first.
+    """
+
+    step_s: float
+    attention: dict[str, tuple[float, ...]]
+    residual_mv: dict[str, tuple[float, ...]]
+    intervals: tuple[Interval, ...]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """One assessment of one ECG; everything but `quality` is None when it is unscorable.
+
+    Attributes:
+        quality: the gate's verdict.
+        model: the bundle that was asked, also when the gate refused.
+        types: the five abnormality types in the order of ABNORMALITY_TYPES.
+        normal_probability: calibrated probability of the statement NORM.
+        anomaly_score: in [0, 1]; the share of normal validation ECGs that score lower.
+        anomaly_threshold: frozen in the bundle.
+        explanation: where it comes from.
+    """
+
+    quality: Quality
+    model: ModelIdentity
+    types: tuple[TypeFinding, ...] = ()
+    normal_probability: float | None = None
+    anomaly_score: float | None = None
+    anomaly_threshold: float | None = None
+    explanation: Explanation | None = None
+
+    @property
+    def anomalous(self) -> bool:
+        """Whether the anomaly score reaches its threshold."""
+        return (
+            self.anomaly_score is not None
+            and self.anomaly_threshold is not None
+            and self.anomaly_score >= self.anomaly_threshold
+        )
+
+    @property
+    def flagged_types(self) -> tuple[TypeFinding, ...]:
+        """The types at or above their thresholds."""
+        return tuple(t for t in self.types if t.flagged)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists, dicts and numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Findings":
+        """Inverse of to_json."""
+        quality = data["quality"]
+        explanation = data["explanation"]
+        return cls(
+            quality=Quality(
+                verdict=quality["verdict"],
+                reasons=tuple(quality["reasons"]),
+                lead_faults=tuple(LeadFault(**f) for f in quality["lead_faults"]),
+            ),
+            model=ModelIdentity(**data["model"]),
+            types=tuple(TypeFinding(**t) for t in data["types"]),
+            normal_probability=data["normal_probability"],
+            anomaly_score=data["anomaly_score"],
+            anomaly_threshold=data["anomaly_threshold"],
+            explanation=explanation and _explanation(explanation),
+        )
+
+
+def _explanation(data: dict[str, Any]) -> Explanation:
+    return Explanation(
+        step_s=data["step_s"],
+        attention={code: tuple(weights) for code, weights in data["attention"].items()},
+        residual_mv={lead: tuple(values) for lead, values in data["residual_mv"].items()},
+        intervals=tuple(Interval(**i) for i in data["intervals"]),
+    )

@@ -1,0 +1,1 @@
+"""The 12-lead resting network and its training."""
