@@ -1,0 +1,225 @@
+"""What the store takes and gives, as frozen values; nothing here knows SQL.
+
+A message is what arrived, byte for byte. An exam is one ECG in it. An assessment is what the model
+found in an exam. A report is the FHIR Bundle made of an assessment. A delivery is the way of one
+report to one destination.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+from model.ecg import Ecg
+from model.findings import Findings
+
+_NAMESPACE = uuid5(NAMESPACE_OID, "hisbundle")
+
+
+class MessageState(StrEnum):
+    """What became of a message at the door."""
+
+    ACCEPTED = "accepted"  # its ECGs are exams now
+    NOT_ECG = "not-ecg"  # ordinary traffic: acknowledged, recorded, nothing to do
+    REFUSED = "refused"  # answered negatively, with `reason`; its bytes are kept
+
+
+class ExamState(StrEnum):
+    """Where an exam stands. The last three can be replayed once their cause is mended."""
+
+    RECEIVED = "received"  # committed and acknowledged; waits for a worker
+    SCORED = "scored"  # assessed; its report waits for delivery
+    DELIVERED = "delivered"  # every destination has the report
+    UNSCORABLE = "unscorable"  # the quality gate refused it, with `reason`; that is reported too
+    UNDELIVERABLE = "undeliverable"  # a destination refused the report for good
+    FAILED = "failed"  # scoring broke on it again and again; `reason` says how
+
+
+class DeliveryState(StrEnum):
+    """Where one delivery stands."""
+
+    PENDING = "pending"  # to be tried at `next_attempt_at`
+    DELIVERED = "delivered"  # the destination said yes
+    UNDELIVERABLE = "undeliverable"  # the destination said never, or too many tries failed
+
+
+@dataclass(frozen=True)
+class NewMessage:
+    """A message as it arrived.
+
+    Attributes:
+        protocol: `mllp`, `fhir` or `kafka`.
+        sender: who the message says sent it (`MSH-3^MSH-4` in HL7 v2), or "".
+        control_id: the sender's own id (MSH-10), or "".
+        raw: every byte, unless `original_size` says that more came than is kept.
+        received_at: aware.
+        original_size: bytes that arrived.
+        sha256: hex digest over what arrived.
+    """
+
+    protocol: str
+    sender: str
+    control_id: str
+    raw: bytes = field(repr=False)
+    received_at: datetime
+    original_size: int
+    sha256: str
+
+    @classmethod
+    def whole(
+        cls, protocol: str, sender: str, control_id: str, raw: bytes, received_at: datetime
+    ) -> "NewMessage":
+        """Return a message of which every byte is kept."""
+        digest = hashlib.sha256(raw).hexdigest()
+        return cls(protocol, sender, control_id, raw, received_at, len(raw), digest)
+
+    @property
+    def id(self) -> UUID:
+        """The same message has the same id, in every database, for ever."""
+        key = f"{self.protocol}\x1f{self.sender}\x1f{self.control_id}\x1f{self.sha256}"
+        return uuid5(_NAMESPACE, key)
+
+    def exam_id(self, ordinal: int) -> UUID:
+        """Return the id of this message's ECG number `ordinal`, from 0; the same for ever."""
+        return uuid5(self.id, str(ordinal))
+
+
+@dataclass(frozen=True)
+class PatientRef:
+    """Whom the ECG belongs to, in the sender's own terms; no name, no birth date.
+
+    Attributes:
+        identifier: PID-3.1 or Patient.identifier.value; never empty.
+        authority: assigning authority as text, or None.
+    """
+
+    identifier: str = field(repr=False)
+    authority: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class NewExam:
+    """One ECG of a message.
+
+    Attributes:
+        patient: whose it is.
+        ecg: the recording.
+        acquired: aware time; a date alone where the sender gave no zone and none is configured;
+            or None.
+        placer_order: OBR-2, or None.
+        filler_order: OBR-3, or None.
+    """
+
+    patient: PatientRef
+    ecg: Ecg = field(repr=False)
+    acquired: datetime | date | None = None
+    placer_order: str | None = field(default=None, repr=False)
+    filler_order: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The store's word that a message is kept.
+
+    Attributes:
+        message_id: of the stored message.
+        answer: the bytes to answer with; of the first time, when this is a duplicate.
+        exam_ids: the exams it made; empty when it is a duplicate.
+        duplicate: whether the same message was there already.
+    """
+
+    message_id: UUID
+    answer: bytes = field(repr=False)
+    exam_ids: tuple[UUID, ...]
+    duplicate: bool
+
+
+@dataclass(frozen=True)
+class Exam:
+    """An exam as stored."""
+
+    id: UUID
+    message_id: UUID
+    state: ExamState
+    reason: str | None
+    patient: PatientRef
+    ecg: Ecg = field(repr=False)
+    acquired: datetime | date | None
+    placer_order: str | None = field(repr=False)
+    filler_order: str | None = field(repr=False)
+    received_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True)
+class NewAssessment:
+    """What a worker stores of an exam, at once or not at all.
+
+    Attributes:
+        findings: the detector's word.
+        assessed_at: aware.
+        report: FHIR transaction Bundle (JSON object).
+        destinations: names of where the report has to go; empty: it is only kept and served here.
+    """
+
+    findings: Findings
+    assessed_at: datetime
+    report: dict[str, Any] = field(repr=False)
+    destinations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One report on its way to one destination."""
+
+    id: UUID
+    exam_id: UUID
+    destination: str
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: datetime
+    last_answer: str | None
+    report: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """A report as the read-only FHIR interface serves it."""
+
+    exam_id: UUID
+    issued_at: datetime
+    bundle: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ExamSummary:
+    """One line of `hisbundle status`: no patient data."""
+
+    id: UUID
+    sender: str
+    control_id: str
+    state: ExamState
+    reason: str | None
+    received_at: datetime
+    findings: Findings | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts for `hisbundle status`.
+
+    Attributes:
+        messages: state -> count.
+        exams: state -> count.
+        deliveries: state -> count.
+        refusals: reason -> count over refused messages.
+        oldest_waiting_s: age of the oldest exam that waits for a worker, or None.
+    """
+
+    messages: dict[str, int]
+    exams: dict[str, int]
+    deliveries: dict[str, int]
+    refusals: dict[str, int]
+    oldest_waiting_s: float | None
