@@ -1,0 +1,210 @@
+"""Settings: environment over a TOML file over defaults that need no server.
+
+Every process reads them once, at its root, and passes plain values down. A variable is named after
+its setting: `HISBUNDLE_MLLP__PORT` is `port` under `[mllp]`. `deploy/hisbundle.example.toml` shows
+them all; a test keeps it complete.
+"""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from integration.errors import ConfigError
+
+CONFIG_VARIABLE = "HISBUNDLE_CONFIG"
+DEFAULT_FILE = Path("hisbundle.toml")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MllpSettings(_Section):
+    """The HL7 v2 listener."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(2575, ge=0, le=65_535, description="port; 0 takes a free one")
+    max_message_bytes: int = Field(
+        16 * 2**20,
+        ge=2**16,
+        le=2**28,
+        description="larger messages are refused; 12 leads x 1000 Hz x 60 s are about 4.5 MB",
+    )
+    max_connections: int = Field(256, ge=1, description="further senders wait in the backlog")
+    idle_timeout_s: float = Field(
+        3600.0, gt=0, description="a connection silent for longer is closed"
+    )
+
+
+class HttpSettings(_Section):
+    """The read-only FHIR interface and the health checks."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65_535, description="port; 0 takes a free one")
+
+
+class FhirSettings(_Section):
+    """The FHIR server that reports are posted to."""
+
+    base_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="base URL; without it reports are only kept and served here",
+    )
+    token: SecretStr | None = Field(None, description="bearer token")
+    timeout_s: float = Field(30.0, gt=0, description="for one request")
+    max_attempts: int = Field(
+        50, ge=1, description="tries before a delivery is given up as undeliverable"
+    )
+    backoff_s: float = Field(2.0, gt=0, description="first wait; doubles, jittered, to an hour")
+
+
+class WorkerSettings(_Section):
+    """Scoring and delivery."""
+
+    pool: Literal["threads", "prefork"] | None = Field(
+        None, description="Celery pool; by default threads when embedded, prefork with a broker"
+    )
+    concurrency: int = Field(2, ge=1, description="ECGs at the same time")
+    time_limit_s: float = Field(60.0, gt=0, description="a task that takes longer is killed")
+    max_scoring_attempts: int = Field(
+        5, ge=1, description="an ECG that broke its worker this often is put aside as failed"
+    )
+    sweep_interval_s: float = Field(2.0, gt=0, description="pause between two looks for lost work")
+    ring_grace_s: float = Field(
+        30.0, gt=0, description="how long a task may wait in the queue before it is rung again"
+    )
+
+
+class Settings(BaseSettings):
+    """All settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HISBUNDLE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Field(Path("var"), description="database and queue of the embedded default")
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL; by default SQLite under data_dir"
+    )
+    broker_url: SecretStr | None = Field(
+        None, description="RabbitMQ or Redis URL; by default a queue of files under data_dir"
+    )
+    model_path: Path | None = Field(None, description="model bundle; by default the shipped one")
+    time_zone: str | None = Field(
+        None,
+        description="zone of senders' times that carry none; without it such a time keeps "
+        "its date alone",
+    )
+    default_charset: Literal["ascii", "utf-8", "iso8859-1", "iso8859-15"] = Field(
+        "ascii", description="of messages whose MSH-18 is empty"
+    )
+    allow_remote_plaintext: bool = Field(
+        default=False,
+        description="listen beyond loopback although neither listener encrypts or authenticates",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of logs")
+    mllp: MllpSettings = MllpSettings()
+    http: HttpSettings = HttpSettings()
+    fhir: FhirSettings = FhirSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the TOML file; no other place."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
+
+    @model_validator(mode="after")
+    def _zone_exists(self) -> Self:
+        if self.time_zone is not None:
+            try:
+                ZoneInfo(self.time_zone)
+            except (ZoneInfoNotFoundError, ValueError):
+                raise ValueError(f"time_zone: {self.time_zone!r} is not a known zone") from None
+        return self
+
+    @model_validator(mode="after")
+    def _stays_on_loopback(self) -> Self:
+        if not self.allow_remote_plaintext:
+            for section, host in (("mllp", self.mllp.host), ("http", self.http.host)):
+                if not _is_loopback(host):
+                    raise ValueError(
+                        f"{section}.host: {host} is not loopback; set allow_remote_plaintext "
+                        "only where the network itself protects patients' data"
+                    )
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether no broker is configured: one machine, one process tree."""
+        return self.broker_url is None
+
+    @property
+    def database(self) -> str:
+        """URL of the database."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir.resolve() / 'hisbundle.db'}"
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """Zone of times that carry none."""
+        return ZoneInfo(self.time_zone) if self.time_zone else None
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Where reports go besides the own interface."""
+        return ("fhir",) if self.fhir.base_url else ()
+
+
+def config_file() -> Path | None:
+    """Return the TOML file in force, or None."""
+    if name := os.environ.get(CONFIG_VARIABLE):
+        return Path(name)
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigError: `settings-invalid` with one line a fault, naming setting and cure but no value.
+    """
+    file = config_file()
+    if file is not None and not file.is_file():
+        raise ConfigError("settings-missing", f"{file} does not exist")
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
+        ]
+        raise ConfigError("settings-invalid", "; ".join(faults)) from None
+    except ValueError as error:  # TOML that cannot be parsed
+        raise ConfigError("settings-invalid", f"{file}: {error}") from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

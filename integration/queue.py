@@ -1,0 +1,125 @@
+"""The doorbell: Celery tasks by name, carrying ids only.
+
+The database is the truth. A ring that is lost, because the broker is down or dies, is rung again
+by the sweep; so a listener never waits for the broker and never fails because of it.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import UUID
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from integration.config import Settings
+
+SCORE = "hisbundle.score"
+DELIVER = "hisbundle.deliver"
+
+_PENDING_RINGS = 10_000
+_log = logging.getLogger(__name__)
+
+
+def make_celery(settings: Settings) -> Celery:
+    """Return the Celery application; nothing connects yet."""
+    app = Celery("hisbundle", set_as_current=False)
+    app.conf.update(
+        broker_url=_broker_url(settings),
+        broker_transport_options=_transport_options(settings),
+        broker_connection_timeout=4,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_default_queue="hisbundle",
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_time_limit=settings.worker.time_limit_s,
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=True,
+        worker_hijack_root_logger=False,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        enable_utc=True,
+    )
+    return app
+
+
+def _broker_url(settings: Settings) -> str:
+    if settings.broker_url is not None:
+        return settings.broker_url.get_secret_value()
+    return "filesystem://"
+
+
+def _transport_options(settings: Settings) -> dict[str, object]:
+    url = _broker_url(settings)
+    if url.startswith("redis"):
+        # Redis hands an unacknowledged task out again only after these; the default is an hour.
+        return {
+            "visibility_timeout": int(settings.worker.time_limit_s * 2),
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 0,
+        }
+    if url.startswith("filesystem"):
+        folder = _queue_folder(settings.data_dir)
+        # Without an interval of its own the transport looks only once a second.
+        return {
+            "data_folder_in": str(folder),
+            "data_folder_out": str(folder),
+            "control_folder": str(folder.with_name("control")),
+            "polling_interval": 0.005,
+        }
+    return {"max_retries": 1, "interval_start": 0}
+
+
+def _queue_folder(data_dir: Path) -> Path:
+    folder = data_dir.resolve() / "queue" / "tasks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+class Bell:
+    """Rings tasks from one thread of its own, so that no caller waits for the broker."""
+
+    def __init__(self, celery: Celery) -> None:
+        self._celery = celery
+        self._rings: queue.Queue[tuple[str, UUID] | None] = queue.Queue(_PENDING_RINGS)
+        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        self._thread.start()
+
+    def ring(self, task: str, ids: Iterable[UUID]) -> None:
+        """Ring `task` for each id, soon; what does not fit is left to the sweep."""
+        for id_ in ids:
+            try:
+                self._rings.put_nowait((task, id_))
+            except queue.Full:
+                _log.warning("ring dropped task=%s id=%s", task, id_)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Ring what is still waiting, then stop."""
+        try:
+            self._rings.put(None, timeout=timeout_s)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (item := self._rings.get()) is not None:
+            task, id_ = item
+            try:
+                ring_now(self._celery, task, id_)
+            except (OperationalError, OSError) as error:
+                _log.warning("ring lost task=%s id=%s error=%s", task, id_, type(error).__name__)
+
+
+def ring_now(celery: Celery, task: str, id_: UUID) -> None:
+    """Put one task into the queue.
+
+    Raises:
+        OperationalError: the broker cannot be reached.
+    """
+    celery.send_task(task, args=(str(id_),), retry=False)

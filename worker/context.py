@@ -1,0 +1,66 @@
+"""What tasks need, opened on first use in the process that uses it: nothing crosses a fork."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from celery import Celery
+
+from db.store import Store
+from integration.config import Settings
+from integration.fhir.client import FhirClient
+from integration.queue import Bell
+from model.detector import Detector
+from worker.pipeline import Retry
+from worker.watchdog import Watchdog
+
+
+class Context:
+    """One per process; `celery` is only needed to ring."""
+
+    def __init__(self, settings: Settings, celery: Celery) -> None:
+        self.settings = settings
+        self._celery = celery
+
+    @cached_property
+    def store(self) -> Store:
+        """The database."""
+        return Store.open(self.settings.database)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The model; loading verifies its bundle."""
+        return Detector.load(self.settings.model_path)
+
+    @cached_property
+    def bell(self) -> Bell:
+        """Rings follow-up tasks."""
+        return Bell(self._celery)
+
+    @cached_property
+    def destinations(self) -> Mapping[str, Callable[[dict[str, Any]], str]]:
+        """Name -> what sends a report there."""
+        fhir = self.settings.fhir
+        if fhir.base_url is None:
+            return {}
+        client = FhirClient(fhir.base_url, token=fhir.token, timeout_s=fhir.timeout_s)
+        return {"fhir": client.post_transaction}
+
+    @cached_property
+    def retry(self) -> Retry:
+        """The delivery rules; the lease outlives every request."""
+        fhir = self.settings.fhir
+        return Retry(
+            fhir.max_attempts, fhir.backoff_s, lease_s=2 * self.settings.worker.time_limit_s
+        )
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """Ends this process when a task is stuck."""
+        watchdog = Watchdog(self.settings.worker.time_limit_s)
+        watchdog.start()
+        return watchdog
+
+    def warm_up(self) -> None:
+        """Open what the first task would otherwise wait for, before threads race for it."""
+        _ = (self.store, self.detector, self.bell, self.destinations, self.retry, self.watchdog)

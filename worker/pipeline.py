@@ -1,0 +1,156 @@
+"""What a task does: plain functions of a store, a detector and destinations. No Celery here.
+
+Each may run twice, at the same time or after a crash, with the effect of running once: the store
+lets only one assessment in, and a destination creates a report only if it is not there yet.
+"""
+
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from db.records import Delivery, Exam, NewAssessment
+from db.store import Store
+from integration.errors import Refused, TryLater
+from integration.fhir.report import build_report
+from model.ecg import Ecg
+from model.errors import HisbundleError
+from model.findings import Findings
+
+MAX_BACKOFF_S = 3600.0
+_log = logging.getLogger(__name__)
+
+
+class Scorer(Protocol):
+    """Anything that turns an ECG into findings: model.detector.Detector."""
+
+    def score(self, ecg: Ecg) -> Findings:
+        """Return what is found in one ECG."""
+        ...
+
+
+class Destination(Protocol):
+    """Where a report goes."""
+
+    def send(self, report: dict[str, Any]) -> str:
+        """Send it and return the other side's answer, short.
+
+        Raises:
+            Refused: never again with these bytes.
+            TryLater: perhaps.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Retry:
+    """When to give up, and how long to wait before."""
+
+    max_attempts: int
+    backoff_s: float
+    lease_s: float
+
+
+def score_exam(
+    store: Store,
+    scorer: Scorer,
+    exam_id: UUID,
+    *,
+    destinations: tuple[str, ...],
+    max_attempts: int,
+) -> tuple[UUID, ...]:
+    """Assess one exam and store assessment, report and deliveries in one commit.
+
+    Returns:
+        The deliveries to ring; empty when somebody else was first or there is nowhere to send.
+    """
+    exam = store.begin_scoring(exam_id)
+    if exam is None:
+        return ()
+    if exam.attempts > max_attempts:
+        # Its earlier attempts ended without a word: it kills its worker.
+        store.fail_exam(exam_id, "scoring-crashed")
+        _log.error("exam failed id=%s reason=scoring-crashed attempts=%d", exam_id, exam.attempts)
+        return ()
+    try:
+        findings = scorer.score(exam.ecg)
+    except HisbundleError as error:
+        store.fail_exam(exam_id, error.reason)
+        _log.error("exam failed id=%s reason=%s", exam_id, error.reason)
+        return ()
+    return _save(store, exam, findings, destinations)
+
+
+def _save(
+    store: Store, exam: Exam, findings: Findings, destinations: tuple[str, ...]
+) -> tuple[UUID, ...]:
+    now = datetime.now(UTC)
+    report = build_report(exam, findings, issued=now)
+    deliveries = store.save_assessment(exam.id, NewAssessment(findings, now, report, destinations))
+    if deliveries is None:
+        _log.info("exam already assessed id=%s", exam.id)
+        return ()
+    _log.info("exam assessed id=%s verdict=%s", exam.id, findings.quality.verdict)
+    return deliveries
+
+
+def deliver(
+    store: Store, destinations: Mapping[str, Destination], delivery_id: UUID, retry: Retry
+) -> None:
+    """Send one report to its destination and record the answer."""
+    delivery = store.claim_delivery(delivery_id, datetime.now(UTC), retry.lease_s)
+    if delivery is None:
+        return
+    destination = destinations.get(delivery.destination)
+    if destination is None:
+        # Settings changed under it; asking again later heals it once they are restored.
+        _put_off(store, delivery, "destination-not-configured", retry)
+        return
+    try:
+        answer = destination.send(delivery.report)
+    except Refused as error:
+        _give_up(store, delivery, str(error))
+    except TryLater as error:
+        if delivery.attempts < retry.max_attempts:
+            _put_off(store, delivery, str(error), retry, error.retry_after_s)
+        else:
+            _give_up(store, delivery, f"gave up after {delivery.attempts} tries: {error}")
+    else:
+        store.record_delivered(delivery.id, answer)
+        _log.info("delivered id=%s destination=%s", delivery.id, delivery.destination)
+
+
+def backoff_s(attempts: int, first_s: float, chance: float, asked_s: float | None = None) -> float:
+    """Return how long to wait after this many attempts: doubling, at most an hour, jittered.
+
+    Jitter (`chance` in [0, 1)) spreads the load that an outage piles up (Brooker, "Exponential
+    Backoff and Jitter", 2015). A wait that the other side asked for is never shortened.
+    """
+    ceiling = min(MAX_BACKOFF_S, first_s * 2.0 ** min(attempts - 1, 20))
+    wait = ceiling * (0.5 + 0.5 * chance)
+    return wait if asked_s is None else min(max(asked_s, 0.0), MAX_BACKOFF_S) + 0.1 * wait
+
+
+def _put_off(
+    store: Store, delivery: Delivery, answer: str, retry: Retry, asked_s: float | None = None
+) -> None:
+    wait = backoff_s(delivery.attempts, retry.backoff_s, random.random(), asked_s)  # noqa: S311
+    store.record_retry(delivery.id, answer, datetime.now(UTC) + timedelta(seconds=wait))
+    _log.warning(
+        "delivery put off id=%s destination=%s attempts=%d wait_s=%.0f answer=%s",
+        delivery.id,
+        delivery.destination,
+        delivery.attempts,
+        wait,
+        answer,
+    )
+
+
+def _give_up(store: Store, delivery: Delivery, answer: str) -> None:
+    store.record_undeliverable(delivery.id, answer)
+    _log.error(
+        "undeliverable id=%s destination=%s answer=%s", delivery.id, delivery.destination, answer
+    )

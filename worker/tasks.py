@@ -1,0 +1,52 @@
+"""The Celery tasks: ids in, one plain function each.
+
+A task never raises: what went wrong is in the database or in the log, and the sweep rings an
+unfinished exam or delivery again.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from celery import Celery
+
+from db.errors import StoreUnavailable
+from integration.queue import DELIVER, SCORE
+from worker.context import Context
+from worker.pipeline import deliver, score_exam
+
+_log = logging.getLogger(__name__)
+
+
+def register(celery: Celery, context: Context) -> None:
+    """Bind the tasks to what they need."""
+
+    @celery.task(name=SCORE)  # type: ignore[untyped-decorator]
+    def score(exam_id: str) -> None:
+        with _guarded(context, SCORE, exam_id):
+            deliveries = score_exam(
+                context.store,
+                context.detector,
+                UUID(exam_id),
+                destinations=context.settings.destinations,
+                max_attempts=context.settings.worker.max_scoring_attempts,
+            )
+            context.bell.ring(DELIVER, deliveries)
+
+    @celery.task(name=DELIVER)  # type: ignore[untyped-decorator]
+    def send(delivery_id: str) -> None:
+        with _guarded(context, DELIVER, delivery_id):
+            deliver(context.store, context.destinations, UUID(delivery_id), context.retry)
+
+
+@contextmanager
+def _guarded(context: Context, task: str, id_: str) -> Iterator[None]:
+    with context.watchdog.watch():
+        try:
+            yield
+        except StoreUnavailable as error:
+            _log.warning("task put off task=%s id=%s reason=%s", task, id_, error.reason)
+        except Exception:  # noqa: BLE001 - the last resort of a task
+            # Celery would log the exception's text, which may quote a message; ours does not.
+            _log.exception("task broke task=%s id=%s", task, id_)
