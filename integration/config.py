@@ -80,10 +80,23 @@ class WorkerSettings(_Section):
     max_scoring_attempts: int = Field(
         5, ge=1, description="an ECG that broke its worker this often is put aside as failed"
     )
-    sweep_interval_s: float = Field(2.0, gt=0, description="pause between two looks for lost work")
-    ring_grace_s: float = Field(
-        30.0, gt=0, description="how long a task may wait in the queue before it is rung again"
+    sweep_interval_s: float | None = Field(
+        None,
+        gt=0,
+        description="pause between two looks for waiting work; by default 0.05 when embedded, "
+        "where the sweep is the doorbell, and 5 with a broker",
     )
+    ring_grace_s: float = Field(
+        120.0,
+        gt=0,
+        description="how long after its ring a task counts as lost; longer than time_limit_s",
+    )
+
+    @model_validator(mode="after")
+    def _grace_outlasts_tasks(self) -> Self:
+        if self.ring_grace_s <= self.time_limit_s:
+            raise ValueError("ring_grace_s must be longer than time_limit_s")
+        return self
 
 
 class Settings(BaseSettings):
@@ -93,12 +106,12 @@ class Settings(BaseSettings):
         env_prefix="HISBUNDLE_", env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
-    data_dir: Path = Field(Path("var"), description="database and queue of the embedded default")
+    data_dir: Path = Field(Path("var"), description="folder of the embedded default's database")
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL URL; by default SQLite under data_dir"
     )
     broker_url: SecretStr | None = Field(
-        None, description="RabbitMQ or Redis URL; by default a queue of files under data_dir"
+        None, description="RabbitMQ or Redis URL; by default the worker has a queue of its own"
     )
     model_path: Path | None = Field(None, description="model bundle; by default the shipped one")
     time_zone: str | None = Field(

@@ -1,14 +1,15 @@
 """The doorbell: Celery tasks by name, carrying ids only.
 
 The database is the truth. A ring that is lost, because the broker is down or dies, is rung again
-by the sweep; so a listener never waits for the broker and never fails because of it.
+by the sweep; so a listener never waits for the broker and never fails because of it. Without a
+broker the sweep, looking often, is the only one that rings: Celery then runs on a queue in the
+worker's own memory. (kombu's queue of files was tried: its readers meet half-written files.)
 """
 
 import logging
 import queue
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 from uuid import UUID
 
 from celery import Celery
@@ -18,6 +19,7 @@ from integration.config import Settings
 
 SCORE = "hisbundle.score"
 DELIVER = "hisbundle.deliver"
+QUEUE = "hisbundle"
 
 _PENDING_RINGS = 10_000
 _log = logging.getLogger(__name__)
@@ -35,13 +37,14 @@ def make_celery(settings: Settings) -> Celery:
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
-        task_default_queue="hisbundle",
+        task_default_queue=QUEUE,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_time_limit=settings.worker.time_limit_s,
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         enable_utc=True,
@@ -52,7 +55,7 @@ def make_celery(settings: Settings) -> Celery:
 def _broker_url(settings: Settings) -> str:
     if settings.broker_url is not None:
         return settings.broker_url.get_secret_value()
-    return "filesystem://"
+    return "memory://"
 
 
 def _transport_options(settings: Settings) -> dict[str, object]:
@@ -64,22 +67,9 @@ def _transport_options(settings: Settings) -> dict[str, object]:
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 0,
         }
-    if url.startswith("filesystem"):
-        folder = _queue_folder(settings.data_dir)
-        # Without an interval of its own the transport looks only once a second.
-        return {
-            "data_folder_in": str(folder),
-            "data_folder_out": str(folder),
-            "control_folder": str(folder.with_name("control")),
-            "polling_interval": 0.005,
-        }
+    if url.startswith("memory"):
+        return {"polling_interval": 0.005}  # otherwise it looks only once a second
     return {"max_retries": 1, "interval_start": 0}
-
-
-def _queue_folder(data_dir: Path) -> Path:
-    folder = data_dir.resolve() / "queue" / "tasks"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
 
 
 class Bell:
@@ -123,3 +113,17 @@ def ring_now(celery: Celery, task: str, id_: UUID) -> None:
         OperationalError: the broker cannot be reached.
     """
     celery.send_task(task, args=(str(id_),), retry=False)
+
+
+def queue_depth(celery: Celery) -> int:
+    """Return how many tasks wait in the queue.
+
+    Raises:
+        OperationalError: the broker cannot be reached.
+    """
+    with celery.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, timeout=4)
+        try:
+            return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
+        except connection.channel_errors:  # nobody has declared it yet
+            return 0

@@ -6,17 +6,19 @@ import os
 import signal
 import sys
 import threading
+import warnings
 
-from celery import signals
+from celery import Celery, signals
+from celery.platforms import SecurityWarning
 
 import db.migrate
 from db.store import Store
 from integration import logs
 from integration.config import Settings, load_settings
-from integration.queue import make_celery, ring_now
+from integration.queue import make_celery, queue_depth, ring_now
 from model.errors import HisbundleError
 from worker.context import Context
-from worker.sweep import Sweeper
+from worker.sweep import Doorbell, Sweeper
 from worker.tasks import register
 
 _log = logging.getLogger("worker")
@@ -52,14 +54,11 @@ def _work(settings: Settings) -> int:
         signals.worker_process_init.connect(lambda **_: context.warm_up(), weak=False)
     else:
         context.warm_up()
-    sweeper = Sweeper(
-        Store.open(settings.database),  # its own: the pool's processes fork from here
-        lambda task, id_: ring_now(celery, task, id_),
-        settings.worker.sweep_interval_s,
-        settings.worker.ring_grace_s,
-    )
+    sweeper = _sweeper(settings, celery)
     signals.worker_ready.connect(lambda **_: sweeper.start(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: sweeper.stop(), weak=False)
+    # Its words about running as root are about pickled tasks; ours are JSON.
+    warnings.simplefilter("ignore", SecurityWarning)
     worker = celery.Worker(
         pool=pool,
         concurrency=settings.worker.concurrency,
@@ -70,6 +69,22 @@ def _work(settings: Settings) -> int:
     _log.info("worker starts pool=%s concurrency=%d", pool, settings.worker.concurrency)
     worker.start()
     return int(worker.exitcode or 0)
+
+
+def _sweeper(settings: Settings, celery: Celery) -> Sweeper:
+    """Return the sweep with a store of its own: the pool's processes fork from here.
+
+    Embedded, the sweep is the doorbell, so it looks often; and the queue was lost with the last
+    worker, so at its start everything that waits is rung at once.
+    """
+    worker, embedded = settings.worker, settings.embedded
+    return Sweeper(
+        Store.open(settings.database),
+        Doorbell(lambda: queue_depth(celery), lambda task, id_: ring_now(celery, task, id_)),
+        interval_s=worker.sweep_interval_s or (0.05 if embedded else 5.0),
+        grace_s=worker.ring_grace_s,
+        first_grace_s=0.0 if embedded else worker.ring_grace_s,
+    )
 
 
 def _stop_with_stdin() -> None:
