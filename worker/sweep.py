@@ -66,12 +66,12 @@ class Sweeper(threading.Thread):
         self._interval_s = interval_s
         self._grace_s = grace_s
         self._first_grace_s = first_grace_s
-        self._stopped = threading.Event()
+        self._ending = threading.Event()
 
     def run(self) -> None:
         """Sweep until stopped; whatever fails is tried again at the next round."""
         grace_s = self._first_grace_s
-        while not self._stopped.is_set():
+        while not self._ending.is_set():
             try:
                 if swept := sweep_once(self._store, self._doorbell, grace_s):
                     _log.debug("swept count=%d", swept)
@@ -80,8 +80,8 @@ class Sweeper(threading.Thread):
                 _log.warning("sweep put off reason=%s", error.reason)
             except (OperationalError, OSError) as error:
                 _log.warning("sweep put off error=%s", type(error).__name__)
-            self._stopped.wait(self._interval_s)
+            self._ending.wait(self._interval_s)
 
     def stop(self) -> None:
         """End after the round under way."""
-        self._stopped.set()
+        self._ending.set()

@@ -21,22 +21,22 @@ class Watchdog(threading.Thread):
     def __init__(self, limit_s: float) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._limit_s = limit_s
-        self._started: dict[int, float] = {}
+        self._since: dict[int, float] = {}
 
     @contextmanager
     def watch(self) -> Iterator[None]:
         """Time the block in the current thread."""
-        self._started[threading.get_ident()] = time.monotonic()
+        self._since[threading.get_ident()] = time.monotonic()
         try:
             yield
         finally:
-            del self._started[threading.get_ident()]
+            del self._since[threading.get_ident()]
 
     def run(self) -> None:
         """Look a few times within each limit."""
         while True:
             time.sleep(min(1.0, self._limit_s / 4))
-            oldest = min(list(self._started.values()), default=None)
+            oldest = min(list(self._since.values()), default=None)
             if oldest is not None and time.monotonic() - oldest > self._limit_s:
                 _log.critical("task stuck limit_s=%g; worker ends", self._limit_s)
                 os._exit(EXIT_STUCK)
