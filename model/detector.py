@@ -1,0 +1,180 @@
+"""From an ECG to findings: quality gate, network, calibration, explanation.
+
+ECGs longer than a window are read in windows of 10 s, the last one ending with the ECG: a type's
+probability and the anomaly score are the highest of all windows, NORM's the lowest. Shorter ones
+are filled up with samples that the network knows to be missing; how short is still readable is the
+quality gate's decision, and so is which leads to leave out.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.bundle import SHIPPED, Bundle, Card, load_bundle
+from model.datasets.ptbxl import TYPES
+from model.ecg import LEADS_12, Ecg
+from model.errors import BundleError
+from model.explain import ANOMALY, Evidence, intervals, joined, lead_influence, shared
+from model.findings import (
+    ABNORMALITY_TYPES,
+    Explanation,
+    Findings,
+    ModelIdentity,
+    Quality,
+    TypeFinding,
+)
+from model.quality import assess_quality
+from model.resting.anomaly import NormalCodes, components, share_of_normals_below
+from model.resting.network import RestingNetwork
+from model.resting.reading import Measured, measure_all
+from model.resting.settings import STEP_S, STRIDE, WINDOW
+from model.signal import Prepared, prepare, whole_steps, windows
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """Calibrated answers for n windows.
+
+    Attributes:
+        types: `(n, 6)` probabilities in the order of TYPES.
+        statements: `(n, 71)` probabilities as the network gives them, not calibrated.
+        anomaly: `(n,)` share of normal validation ECGs that are less unusual.
+        views: `(n, 3)` the anomaly's components.
+    """
+
+    types: NDArray[np.float64]
+    statements: NDArray[np.float64]
+    anomaly: NDArray[np.float64]
+    views: NDArray[np.float64]
+
+
+class Detector:
+    """A verified bundle, ready to score; one instance a process, on one thread."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.card: Card = bundle.card
+        self.identity: ModelIdentity = bundle.identity
+        self._network = _network(bundle)
+        self._codes = NormalCodes.from_tensors(bundle.tensors)
+
+    @classmethod
+    def load(cls, bundle: Path | None = None) -> Self:
+        """Load a bundle folder, or the shipped one, and keep torch to one thread in this process.
+
+        Raises:
+            BundleError: the folder is not a sound bundle.
+        """
+        torch.set_num_threads(1)
+        return cls(load_bundle(bundle or SHIPPED))
+
+    def score(self, ecg: Ecg) -> Findings:
+        """Assess one ECG; an ECG that the quality gate refuses gets no scores."""
+        quality = assess_quality(ecg)
+        if not quality.scorable:
+            return Findings(quality, self.identity)
+        pieces = windows(whole_steps(prepared_for(ecg, quality), STRIDE), WINDOW)
+        measured = self.measure([piece for _, piece in pieces])
+        opinion = self.judge(measured)
+        highest = opinion.types.max(axis=0)
+        points = {code: c.operating_points for code, c in self.card.type_calibration.items()}
+        types = tuple(
+            TypeFinding(code, float(highest[i]), points[code][self.card.operating_point].threshold)
+            for i, code in enumerate(TYPES)
+            if i > 0
+        )
+        findings = Findings(
+            quality=quality,
+            model=self.identity,
+            types=types,
+            normal_probability=float(opinion.types[:, 0].min()),
+            anomaly_score=float(opinion.anomaly.max()),
+            anomaly_threshold=self.card.anomaly.threshold,
+        )
+        explanation = self._explain(pieces, measured, opinion, findings)
+        return replace(findings, explanation=explanation)
+
+    def measure(self, pieces: list[Prepared]) -> Measured:
+        """Let the network look at windows of WINDOW samples."""
+        return measure_all(
+            self._network,
+            np.stack([piece.voltage_mv for piece in pieces]),
+            np.stack([piece.visible for piece in pieces]),
+        )
+
+    def judge(self, measured: Measured) -> Opinion:
+        """Calibrate what the network measured."""
+        views = components(measured, self._codes)
+        logits = measured.type_logits.astype(np.float64)
+        platt = [self.card.type_calibration[code].platt for code in TYPES]
+        return Opinion(
+            types=np.stack([p(logits[:, i : i + 1]) for i, p in enumerate(platt)], axis=1),
+            statements=1 / (1 + np.exp(-measured.statement_logits.astype(np.float64))),
+            anomaly=share_of_normals_below(views, self.card.anomaly),
+            views=views,
+        )
+
+    def _explain(
+        self,
+        pieces: list[tuple[int, Prepared]],
+        measured: Measured,
+        opinion: Opinion,
+        findings: Findings,
+    ) -> Explanation:
+        """Maps over the whole ECG; intervals from each finding's strongest window."""
+        evidence = [
+            self._evidence(code, pieces, measured, opinion)
+            for code in (*(t.code for t in findings.flagged_types), *[ANOMALY] * findings.anomalous)
+        ]
+        starts = [start // STRIDE for start, _ in pieces]
+        residual_mv = joined(measured.residual_mv, starts)
+        seen = np.any([piece.visible.any(axis=1) for _, piece in pieces], axis=0)
+        return Explanation(
+            step_s=STEP_S,
+            attention={
+                code: tuple(shared(measured.attention[:, i], opinion.types[:, i], starts).tolist())
+                for i, code in enumerate(TYPES)
+                if code in ABNORMALITY_TYPES
+            },
+            residual_mv={
+                lead: tuple(row.tolist())
+                for lead, row, shown in zip(LEADS_12, residual_mv, seen, strict=True)
+                if shown
+            },
+            intervals=intervals(evidence),
+        )
+
+    def _evidence(
+        self, code: str, pieces: list[tuple[int, Prepared]], measured: Measured, opinion: Opinion
+    ) -> Evidence:
+        if code == ANOMALY:
+            strongest = int(np.argmax(opinion.anomaly))
+            residual = measured.residual_mv[strongest]
+            return Evidence(code, pieces[strongest][0] // STRIDE, residual.sum(axis=0), residual)
+        index = TYPES.index(code)
+        strongest = int(np.argmax(opinion.types[:, index]))
+        start, piece = pieces[strongest]
+        influence = lead_influence(self._network, piece.voltage_mv, piece.visible, index)
+        return Evidence(code, start // STRIDE, measured.attention[strongest, index], influence)
+
+
+def prepared_for(ecg: Ecg, quality: Quality) -> Prepared:
+    """What the network may see of an ECG: the leads that passed the gate."""
+    return prepare(ecg, frozenset(fault.lead for fault in quality.lead_faults))
+
+
+def _network(bundle: Bundle) -> RestingNetwork:
+    network = RestingNetwork(bundle.card.dimensions)
+    state = {
+        name.removeprefix("network."): torch.from_numpy(tensor)
+        for name, tensor in bundle.tensors.items()
+        if name.startswith("network.")
+    }
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise BundleError("bundle-altered", "the weights do not fit the card's sizes") from error
+    return network.eval().requires_grad_(requires_grad=False)

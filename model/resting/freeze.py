@@ -1,0 +1,109 @@
+"""From a trained network to a bundle: normals' codes, calibration, thresholds.
+
+The validation fold is split by patient. Even patient numbers calibrate and set thresholds; odd ones
+are for figures that depend on them (`calibration_rows` tells the evaluation which is which). The
+choice of the best epoch saw both.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bundle import (
+    AnomalyCalibration,
+    Bundle,
+    Card,
+    Origin,
+    Preprocessing,
+    TypeCalibration,
+    weights_sha256,
+)
+from model.calibration import fit_logistic, operating_points
+from model.datasets.ptbxl import TYPES, PtbXl, millivolts
+from model.resting.anomaly import COMPONENTS, NormalCodes, components
+from model.resting.network import RestingNetwork
+from model.resting.reading import Measured, measure_all
+from model.signal import remove_baseline
+
+CALIBRATION_PATIENTS = "even patient numbers"
+OPERATING_POINT = "balanced"
+ANOMALY_THRESHOLD = 0.9  # one normal ECG in ten is flagged
+_N_QUANTILES = 201
+INTENDED_USE = (
+    "Research and demonstration only; not a medical device. Flags adult 10 s resting ECGs for "
+    "review by a clinician."
+)
+
+
+@dataclass(frozen=True)
+class Release:
+    """How the bundle is called and where it comes from."""
+
+    name: str
+    version: str
+    provisional: bool
+    origin: Origin
+    validation: Mapping[str, float]
+
+
+def calibration_rows(data: PtbXl) -> NDArray[np.bool_]:
+    """Rows whose patients calibrate, `(n,)`."""
+    rows: NDArray[np.bool_] = data.patient_id % 2 == 0
+    return rows
+
+
+def freeze(network: RestingNetwork, training: PtbXl, validation: PtbXl, release: Release) -> Bundle:
+    """Fit everything around the network that the detector needs."""
+    normals = training.rows(np.flatnonzero(training.normal))
+    codes = NormalCodes.fit(measure_dataset(network, normals).morphology)
+    fitting = validation.rows(np.flatnonzero(calibration_rows(validation)))
+    measured = measure_dataset(network, fitting)
+    weights = {f"network.{k}": v.numpy() for k, v in network.state_dict().items()}
+    tensors = {**weights, **codes.tensors()}
+    card = Card(
+        name=release.name,
+        version=release.version,
+        provisional=release.provisional,
+        intended_use=INTENDED_USE,
+        dimensions=network.dims,
+        preprocessing=Preprocessing(),
+        types=TYPES,
+        statements=training.statement_names,
+        operating_point=OPERATING_POINT,
+        type_calibration=_type_calibration(fitting, measured),
+        anomaly=_anomaly_calibration(fitting, measured, codes),
+        origin=release.origin,
+        validation=dict(release.validation),
+        weights_sha256=weights_sha256(tensors),
+    )
+    return Bundle(card, tensors)
+
+
+def measure_dataset(network: RestingNetwork, data: PtbXl) -> Measured:
+    """Read all leads of all rows."""
+    voltage = remove_baseline(millivolts(data.voltage_uv))
+    return measure_all(network, voltage, np.ones(voltage.shape, np.bool_))
+
+
+def _type_calibration(data: PtbXl, measured: Measured) -> dict[str, TypeCalibration]:
+    calibrations = {}
+    for i, code in enumerate(TYPES):
+        logits = measured.type_logits[:, i : i + 1].astype(np.float64)
+        platt = fit_logistic(data.types[:, i], logits)
+        points = operating_points(data.types[:, i], platt(logits))
+        calibrations[code] = TypeCalibration(platt=platt, operating_points=points)
+    return calibrations
+
+
+def _anomaly_calibration(data: PtbXl, measured: Measured, codes: NormalCodes) -> AnomalyCalibration:
+    views = components(measured, codes)
+    fusion = fit_logistic(~data.normal, views)
+    quantiles = np.quantile(fusion.decision(views[data.normal]), np.linspace(0, 1, _N_QUANTILES))
+    return AnomalyCalibration(
+        components=COMPONENTS,
+        fusion=fusion,
+        normal_quantiles=tuple(float(q) for q in quantiles),
+        threshold=ANOMALY_THRESHOLD,
+    )
