@@ -2,7 +2,9 @@
 
 HisbundleError
 +-- StoreUnavailable  the database cannot be reached or is locked; the same call may work later
++-- StoreUnusable     somebody has to act first: migrate, or mend the settings
 +-- NotFound          no row has this id
++-- Corrupt           a stored value does not decode
 """
 
 from model.errors import HisbundleError
@@ -12,5 +14,13 @@ class StoreUnavailable(HisbundleError):
     """The database cannot be reached, is locked, or is full; nothing was committed."""
 
 
+class StoreUnusable(HisbundleError):
+    """The schema is not this version's, or the URL names no supported database."""
+
+
 class NotFound(HisbundleError):
     """No row has this id."""
+
+
+class Corrupt(HisbundleError):
+    """A stored value does not decode: the medium or another program changed it."""

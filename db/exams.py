@@ -1,0 +1,313 @@
+"""From a message's arrival to an exam's assessment."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from uuid import UUID, uuid5
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from db.compress import expand, shrink
+from db.errors import Corrupt, NotFound
+from db.records import (
+    DeliveryState,
+    Exam,
+    ExamState,
+    MessageState,
+    NewAssessment,
+    NewExam,
+    NewMessage,
+    PatientRef,
+    Receipt,
+)
+from db.sessions import Sessions
+from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow, WaveformRow
+from db.waveform import Packed, pack, unpack
+from model.ecg import Ecg
+from model.findings import Quality
+
+
+class Exams(Sessions):
+    """Messages and exams."""
+
+    def accept(
+        self,
+        message: NewMessage,
+        state: MessageState,
+        reason: str | None,
+        answer: bytes,
+        exams: Sequence[NewExam] = (),
+        *,
+        rung: bool = True,
+    ) -> Receipt:
+        """Store a message, its answer and its exams, or return the first answer it got.
+
+        Args:
+            message: as it arrived.
+            state: what became of it.
+            reason: stable code, when refused.
+            answer: to be sent once this returns.
+            exams: its ECGs, in their order.
+            rung: whether the caller rings a worker for each exam now; the sweep then waits its
+                grace period, otherwise it rings at once.
+
+        Raises:
+            StoreUnavailable: nothing was stored.
+        """
+        # Compressed before the transaction: SQLite has one writer at a time.
+        row = _message_values(message, state, reason, answer)
+        rung_at = message.received_at if rung else None
+        exam_rows = [_exam_row(message, i, exam, rung_at) for i, exam in enumerate(exams)]
+        waveforms = [_waveform_row(message.exam_id(i), e.ecg) for i, e in enumerate(exams)]
+        exam_ids = tuple(exam_row.id for exam_row in exam_rows)
+        with self._writing() as session:
+            if not _insert_if_new(session, row):
+                first = session.scalars(
+                    select(MessageRow.answer).where(MessageRow.id == message.id)
+                ).one()
+                return Receipt(message.id, expand(first), (), duplicate=True)
+            session.add_all(exam_rows)
+            session.flush()  # no relationship tells SQLAlchemy that waveforms come second
+            session.add_all(waveforms)
+        return Receipt(message.id, answer, exam_ids, duplicate=False)
+
+    def message_raw(self, message_id: UUID) -> bytes:
+        """Return a message's bytes.
+
+        Raises:
+            NotFound: no such message.
+        """
+        with self._reading() as session:
+            raw = session.scalar(select(MessageRow.raw).where(MessageRow.id == message_id))
+        if raw is None:
+            raise NotFound("not-found", f"no message {message_id}")
+        return expand(raw)
+
+    def load_exam(self, exam_id: UUID) -> Exam:
+        """Return an exam with its ECG.
+
+        Raises:
+            NotFound: no such exam.
+            Corrupt: its samples do not decode.
+        """
+        with self._reading() as session:
+            row, waveform = _exam_rows(session, exam_id)
+        return _exam(row, waveform)
+
+    def begin_scoring(self, exam_id: UUID) -> Exam | None:
+        """Count one more attempt and return the exam; None when it does not wait for scoring.
+
+        An exam whose samples do not decode any more ends here, as failed.
+        """
+        counted = (
+            update(ExamRow)
+            .where(ExamRow.id == exam_id, ExamRow.state == ExamState.RECEIVED)
+            .values(attempts=ExamRow.attempts + 1, rung_at=datetime.now(UTC))
+            .returning(ExamRow.id)
+        )
+        with self._writing() as session:
+            if session.scalar(counted) is None:
+                return None
+            row, waveform = _exam_rows(session, exam_id)
+        try:
+            return _exam(row, waveform)
+        except Corrupt as error:
+            self.fail_exam(exam_id, error.reason)
+            return None
+
+    def save_assessment(self, exam_id: UUID, new: NewAssessment) -> tuple[UUID, ...] | None:
+        """Store what a worker found, if nobody was first.
+
+        Returns:
+            The deliveries made, due at once; None when the exam did not wait for scoring.
+        """
+        destinations = tuple(dict.fromkeys(new.destinations))
+        ids = tuple(uuid5(exam_id, destination) for destination in destinations)
+        state, reason = _outcome(new.findings.quality, reported=not destinations)
+        guarded = (
+            update(ExamRow)
+            .where(ExamRow.id == exam_id, ExamRow.state == ExamState.RECEIVED)
+            .values(state=state, reason=reason)
+            .returning(ExamRow.id, ExamRow.acquired_on)
+        )
+        with self._writing() as session:
+            won = session.execute(guarded).one_or_none()
+            if won is None:
+                return None
+            session.add(_assessment_row(exam_id, new))
+            session.add(_report_row(exam_id, new, won.acquired_on))
+            session.flush()
+            session.add_all(
+                _delivery_row(id_, exam_id, destination, new.assessed_at)
+                for id_, destination in zip(ids, destinations, strict=True)
+            )
+        return ids
+
+    def fail_exam(self, exam_id: UUID, reason: str) -> None:
+        """Give up scoring an exam, if it still waits for it."""
+        with self._writing() as session:
+            session.execute(
+                update(ExamRow)
+                .where(ExamRow.id == exam_id, ExamRow.state == ExamState.RECEIVED)
+                .values(state=ExamState.FAILED, reason=reason)
+            )
+
+    def claim_waiting_exams(self, older_than: datetime, limit: int) -> tuple[UUID, ...]:
+        """Return exams that wait and were not rung since `older_than`, oldest first.
+
+        They count as rung from now on, so that of several sweeps one gets each.
+        """
+        waiting = (
+            select(ExamRow.id)
+            .where(
+                ExamRow.state == ExamState.RECEIVED,
+                or_(ExamRow.rung_at.is_(None), ExamRow.rung_at < older_than),
+            )
+            .order_by(ExamRow.received_at)
+            .limit(limit)
+        )
+        return self._claim(
+            waiting,
+            lambda ids: (
+                update(ExamRow).where(ExamRow.id.in_(ids)).values(rung_at=datetime.now(UTC))
+            ),
+        )
+
+
+def _insert_if_new(session: Session, values: dict[str, object]) -> bool:
+    """Insert a message; return False when it is there, also when another one inserts it now."""
+    postgres = session.get_bind().dialect.name == "postgresql"
+    insert = postgresql.insert if postgres else sqlite.insert
+    statement = insert(MessageRow).values(values).on_conflict_do_nothing(index_elements=["id"])
+    return session.scalar(statement.returning(MessageRow.id)) is not None
+
+
+def _exam_rows(session: Session, exam_id: UUID) -> tuple[ExamRow, WaveformRow]:
+    found = session.execute(
+        select(ExamRow, WaveformRow)
+        .join(WaveformRow, WaveformRow.exam_id == ExamRow.id)
+        .where(ExamRow.id == exam_id)
+    ).one_or_none()
+    if found is None:
+        raise NotFound("not-found", f"no exam {exam_id}")
+    return found[0], found[1]
+
+
+def _outcome(quality: Quality, *, reported: bool) -> tuple[ExamState, str | None]:
+    if not quality.scorable:
+        return ExamState.UNSCORABLE, quality.reasons[0]
+    return (ExamState.DELIVERED if reported else ExamState.SCORED), None
+
+
+def _message_values(
+    message: NewMessage, state: MessageState, reason: str | None, answer: bytes
+) -> dict[str, object]:
+    return {
+        "id": message.id,
+        "protocol": message.protocol,
+        "sender": message.sender,
+        "control_id": message.control_id,
+        "state": state,
+        "reason": reason,
+        "received_at": message.received_at,
+        "original_size": message.original_size,
+        "sha256": message.sha256,
+        "raw": shrink(message.raw),
+        "answer": shrink(answer),
+    }
+
+
+def _exam_row(
+    message: NewMessage, ordinal: int, exam: NewExam, rung_at: datetime | None
+) -> ExamRow:
+    acquired = exam.acquired
+    instant = acquired if isinstance(acquired, datetime) else None
+    return ExamRow(
+        id=message.exam_id(ordinal),
+        message_id=message.id,
+        ordinal=ordinal,
+        state=ExamState.RECEIVED,
+        reason=None,
+        patient_identifier=exam.patient.identifier,
+        patient_authority=exam.patient.authority,
+        acquired_at=instant,
+        acquired_on=acquired.date() if isinstance(acquired, datetime) else acquired,
+        placer_order=exam.placer_order,
+        filler_order=exam.filler_order,
+        received_at=message.received_at,
+        rung_at=rung_at,
+        attempts=0,
+    )
+
+
+def _waveform_row(exam_id: UUID, ecg: Ecg) -> WaveformRow:
+    packed = pack(ecg)
+    resolution = packed.resolution_mv
+    return WaveformRow(
+        exam_id=exam_id,
+        leads=list(packed.leads),
+        n_samples=packed.n_samples,
+        sampling_rate_hz=packed.sampling_rate_hz,
+        start=packed.start,
+        resolution_mv=None if resolution is None else list(resolution),
+        encoding=packed.encoding,
+        samples=packed.samples,
+    )
+
+
+def _exam(row: ExamRow, waveform: WaveformRow) -> Exam:
+    resolution = waveform.resolution_mv
+    ecg = unpack(
+        Packed(
+            leads=tuple(waveform.leads),
+            n_samples=waveform.n_samples,
+            sampling_rate_hz=waveform.sampling_rate_hz,
+            start=waveform.start,
+            resolution_mv=None if resolution is None else tuple(resolution),
+            encoding=waveform.encoding,
+            samples=waveform.samples,
+        )
+    )
+    return Exam(
+        id=row.id,
+        message_id=row.message_id,
+        state=row.state,
+        reason=row.reason,
+        patient=PatientRef(row.patient_identifier, row.patient_authority),
+        ecg=ecg,
+        acquired=row.acquired_at or row.acquired_on,
+        placer_order=row.placer_order,
+        filler_order=row.filler_order,
+        received_at=row.received_at,
+        attempts=row.attempts,
+    )
+
+
+def _assessment_row(exam_id: UUID, new: NewAssessment) -> AssessmentRow:
+    return AssessmentRow(
+        exam_id=exam_id, assessed_at=new.assessed_at, findings=new.findings.to_json()
+    )
+
+
+def _report_row(exam_id: UUID, new: NewAssessment, acquired_on: date | None) -> ReportRow:
+    return ReportRow(
+        exam_id=exam_id,
+        issued_at=new.assessed_at,
+        effective_on=acquired_on or new.assessed_at.astimezone(UTC).date(),
+        bundle=new.report,
+    )
+
+
+def _delivery_row(id_: UUID, exam_id: UUID, destination: str, due: datetime) -> DeliveryRow:
+    # Rung as of now: whoever saves an assessment rings its deliveries next.
+    return DeliveryRow(
+        id=id_,
+        exam_id=exam_id,
+        destination=destination,
+        state=DeliveryState.PENDING,
+        attempts=0,
+        next_attempt_at=due,
+        rung_at=due,
+        last_answer=None,
+    )

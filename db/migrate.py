@@ -1,0 +1,93 @@
+"""Bring a database to this version's schema, or say that it is not."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection
+
+from db.engine import WRITES, faults, open_engine
+from db.errors import StoreUnusable
+
+VERSIONS = Path(__file__).parent / "migrations" / "versions"
+
+
+def upgrade(url: str) -> None:
+    """Run what is missing of the migrations, in one transaction; nothing when none is.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached, or others keep its tables locked.
+        StoreUnusable: the URL is not supported, or the schema is a later version's.
+    """
+    engine = open_engine(url).execution_options(**{WRITES: True})
+    try:
+        with faults(), engine.begin() as connection:
+            _refuse_unknown(connection)
+            command.upgrade(_config(connection), "head")
+    finally:
+        engine.dispose()
+
+
+def check(url: str) -> None:
+    """Return when the schema is this version's.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached.
+        StoreUnusable: `schema-behind`: run `hisbundle migrate`; `schema-unknown`: it is a later
+            version's.
+    """
+    engine = open_engine(url)
+    try:
+        with faults(), engine.begin() as connection:
+            _refuse_unknown(connection)
+            if _current(connection) != set(ScriptDirectory.from_config(_config()).get_heads()):
+                raise StoreUnusable("schema-behind", "run `hisbundle migrate`")
+    finally:
+        engine.dispose()
+
+
+def revise(url: str, message: str, folder: Path = VERSIONS) -> Path:
+    """Write a migration from what `tables` has and the up-to-date database at `url` lacks.
+
+    For developers: `python -c 'from db.migrate import revise; revise("sqlite:///x.db", "why")'`.
+
+    Returns:
+        The new file; read and correct it: autogenerate sees neither CHECKs nor renamed columns.
+    """
+    engine = open_engine(url)
+    try:
+        with faults(), engine.begin() as connection:
+            config = _config(connection)
+            config.set_main_option("version_locations", f"{VERSIONS}\n{folder}")
+            config.set_main_option("path_separator", "newline")
+            number = 1 + len(list(ScriptDirectory.from_config(config).walk_revisions()))
+            made = command.revision(
+                config,
+                message,
+                autogenerate=True,
+                rev_id=f"{number:04}",
+                version_path=str(folder),
+            )
+    finally:
+        engine.dispose()
+    if not isinstance(made, Script):
+        raise StoreUnusable("schema-behind", "one revision was expected")
+    return Path(made.path)
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "db:migrations")
+    return config
+
+
+def _refuse_unknown(connection: Connection) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if not _current(connection) <= known:
+        raise StoreUnusable("schema-unknown", "a later version of Hisbundle migrated this database")
+
+
+def _current(connection: Connection) -> set[str]:
+    return set(MigrationContext.configure(connection).get_current_heads())

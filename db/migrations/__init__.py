@@ -1,0 +1,1 @@
+"""Alembic's folder: `env.py`, the template that new migrations start from, and `versions/`."""

@@ -1,0 +1,157 @@
+"""What is shown: reports, lists and counts."""
+
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.errors import NotFound
+from db.records import (
+    DeliveryState,
+    ExamState,
+    ExamSummary,
+    MessageState,
+    Status,
+    StoredReport,
+)
+from db.sessions import Sessions
+from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow
+from model.findings import Findings
+
+
+class Reports(Sessions):
+    """Reading only."""
+
+    def read_report(self, exam_id: UUID) -> StoredReport:
+        """Return the report on an exam.
+
+        Raises:
+            NotFound: no such exam, or none assessed yet.
+        """
+        with self._reading() as session:
+            row = session.get(ReportRow, exam_id)
+        if row is None:
+            raise NotFound("not-found", f"no report on exam {exam_id}")
+        return _report(row)
+
+    def search_reports(
+        self,
+        *,
+        identifier: str | None = None,
+        authority: str | None = None,
+        business_identifier: UUID | None = None,
+        date_from: date | None = None,
+        date_to: date | None = None,
+        offset: int = 0,
+        limit: int = 50,
+    ) -> tuple[int, tuple[StoredReport, ...]]:
+        """Return how many reports match, and one page of them, latest issued first.
+
+        Args:
+            identifier: the patient's.
+            authority: that assigned it.
+            business_identifier: id of the exam.
+            date_from: first day of acquisition (else of issue), as its sender wrote it.
+            date_to: last day.
+            offset: reports to skip.
+            limit: reports in the page.
+        """
+        conditions: list[ColumnElement[bool]] = []
+        if identifier is not None:
+            conditions.append(ExamRow.patient_identifier == identifier)
+        if authority is not None:
+            conditions.append(ExamRow.patient_authority == authority)
+        if business_identifier is not None:
+            conditions.append(ReportRow.exam_id == business_identifier)
+        if date_from is not None:
+            conditions.append(ReportRow.effective_on >= date_from)
+        if date_to is not None:
+            conditions.append(ReportRow.effective_on <= date_to)
+        joined = ReportRow.exam_id == ExamRow.id
+        page = (
+            select(ReportRow)
+            .join(ExamRow, joined)
+            .where(*conditions)
+            .order_by(ReportRow.issued_at.desc(), ReportRow.exam_id)
+            .offset(offset)
+            .limit(limit)
+        )
+        count = select(func.count(ReportRow.exam_id)).join(ExamRow, joined).where(*conditions)
+        with self._reading() as session:
+            total = session.scalars(count).one()
+            rows = session.scalars(page).all()
+        return total, tuple(_report(row) for row in rows)
+
+    def recent_exams(self, limit: int) -> tuple[ExamSummary, ...]:
+        """Return the exams received last, newest first."""
+        newest = _summaries().order_by(ExamRow.received_at.desc(), ExamRow.id).limit(limit)
+        with self._reading() as session:
+            return _read_summaries(session, newest)
+
+    def exam_by_control_id(self, sender: str, control_id: str) -> tuple[ExamSummary, ...]:
+        """Return the exams of a sender's message, in their order, the newest message first."""
+        named = (
+            _summaries()
+            .where(MessageRow.sender == sender, MessageRow.control_id == control_id)
+            .order_by(ExamRow.received_at.desc(), ExamRow.message_id, ExamRow.ordinal)
+        )
+        with self._reading() as session:
+            return _read_summaries(session, named)
+
+    def status(self, now: datetime) -> Status:
+        """Return the counts, and at `now` the age of the exam that has waited longest."""
+        refusals = (
+            select(MessageRow.reason, func.count())
+            .where(MessageRow.state == MessageState.REFUSED)
+            .group_by(MessageRow.reason)
+        )
+        oldest = select(func.min(ExamRow.received_at)).where(ExamRow.state == ExamState.RECEIVED)
+        with self._reading() as session:
+            since = session.scalar(oldest)
+            return Status(
+                messages=_counts(session, MessageRow.state, MessageState),
+                exams=_counts(session, ExamRow.state, ExamState),
+                deliveries=_counts(session, DeliveryRow.state, DeliveryState),
+                refusals={reason or "": n for reason, n in session.execute(refusals).tuples()},
+                oldest_waiting_s=None if since is None else (now - since).total_seconds(),
+            )
+
+
+def _counts(
+    session: Session, column: InstrumentedAttribute[StrEnum], states: type[StrEnum]
+) -> dict[str, int]:
+    """Return every state with its count, 0 included."""
+    found = dict(session.execute(select(column, func.count()).group_by(column)).tuples().all())
+    return {state.value: found.get(state, 0) for state in states}
+
+
+def _report(row: ReportRow) -> StoredReport:
+    return StoredReport(exam_id=row.exam_id, issued_at=row.issued_at, bundle=row.bundle)
+
+
+def _summaries() -> Select[ExamRow, str, str, dict[str, Any] | None]:
+    return (
+        select(ExamRow, MessageRow.sender, MessageRow.control_id, AssessmentRow.findings)
+        .join(MessageRow, MessageRow.id == ExamRow.message_id)
+        .outerjoin(AssessmentRow, AssessmentRow.exam_id == ExamRow.id)
+    )
+
+
+def _read_summaries(
+    session: Session, query: Select[ExamRow, str, str, dict[str, Any] | None]
+) -> tuple[ExamSummary, ...]:
+    return tuple(
+        ExamSummary(
+            id=exam.id,
+            sender=sender,
+            control_id=control_id,
+            state=exam.state,
+            reason=exam.reason,
+            received_at=exam.received_at,
+            findings=None if findings is None else Findings.from_json(findings),
+        )
+        for exam, sender, control_id, findings in session.execute(query).tuples()
+    )
