@@ -1,0 +1,120 @@
+"""What a clinician reads: the conclusion, and the plain page around it. Advisory, never more."""
+
+from datetime import date, datetime
+
+from db.records import Exam
+from model.findings import TYPE_NAMES, Findings, Quality
+
+LABEL = "AI-generated, not yet reviewed by a clinician."
+CAVEAT = "Decision support, not a diagnosis."
+ANOMALY = "anomaly"
+MAX_PLACES = 3
+
+_REASONS = {
+    "too-short": "the recording is too short",
+    "too-few-leads": "too few readable leads",
+    "no-qrs": "no QRS complexes found",
+    "limb-leads-inconsistent": "the limb leads contradict each other",
+}
+
+
+def conclusion(findings: Findings) -> str:
+    """Return the sentences of DiagnosticReport.conclusion."""
+    if not findings.quality.scorable:
+        middle = [
+            f"The ECG could not be analysed: {quality_in_words(findings.quality)}.",
+            "Nothing is said about the heart; consider repeating the recording.",
+        ]
+        return " ".join([LABEL, *middle])
+    middle = [*_type_sentences(findings), _anomaly_sentence(findings)]
+    if findings.quality.lead_faults:
+        middle.append(f"Signal quality {quality_in_words(findings.quality)}.")
+    return " ".join([LABEL, *middle, CAVEAT])
+
+
+def page(exam: Exam, findings: Findings, issued: datetime) -> str:
+    """Return the report as plain text, without a patient's name or number."""
+    lines = [
+        "ECG ANALYSIS BY AI - PRELIMINARY",
+        "",
+        f"Recorded  {_when(exam.acquired)}",
+        f"Issued    {_when(issued)}",
+        f"Exam      {exam.id}",
+        "",
+        conclusion(findings),
+        "",
+        *_table(findings),
+        f"Quality   {quality_in_words(findings.quality)}",
+        f"Model     {findings.model.name} {findings.model.version}",
+        f"SHA-256   {findings.model.sha256}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def quality_in_words(quality: Quality) -> str:
+    """Return verdict, reasons and unreadable leads, such as `limited; unreadable: V1 (noise)`."""
+    reasons = ", ".join(reason_in_words(reason) for reason in quality.reasons)
+    leads = ", ".join(f"{f.lead} ({reason_in_words(f.reason)})" for f in quality.lead_faults)
+    parts = [quality.verdict if quality.scorable else reasons or quality.verdict]
+    return "; ".join([*parts, *([f"unreadable: {leads}"] if leads else [])])
+
+
+def reason_in_words(reason: str) -> str:
+    """Return a reason code as words."""
+    return _REASONS.get(reason, reason.replace("-", " "))
+
+
+def places(findings: Findings, type_code: str) -> str:
+    """Return where the model looked, such as `V2, 3.1-3.5 s; V5, 7.0-7.4 s`, strongest first."""
+    intervals = findings.explanation.intervals if findings.explanation else ()
+    mine = [i for i in intervals if i.type_code == type_code][:MAX_PLACES]
+    return "; ".join(f"{i.lead}, {i.start_s:.1f}-{i.end_s:.1f} s" for i in mine)
+
+
+def _type_sentences(findings: Findings) -> list[str]:
+    if not findings.flagged_types:
+        return ["No abnormality type reached its threshold, which does not exclude one."]
+    return [
+        f"Suspected {_in_sentence(TYPE_NAMES[t.code])} "
+        f"(probability {t.probability:.2f}, flagged from {t.threshold:.2f}"
+        f"{_attention(findings, t.code)})."
+        for t in findings.flagged_types
+    ]
+
+
+def _anomaly_sentence(findings: Findings) -> str:
+    verb = "differs" if findings.anomalous else "does not differ"
+    return (
+        f"The ECG as a whole {verb} from normal ECGs beyond the threshold "
+        f"(anomaly score {findings.anomaly_score:.2f}, flagged from "
+        f"{findings.anomaly_threshold:.2f}"
+        f"{_attention(findings, ANOMALY) if findings.anomalous else ''})."
+    )
+
+
+def _attention(findings: Findings, type_code: str) -> str:
+    where = places(findings, type_code)
+    share = "largest deviation" if type_code == ANOMALY else "model attention strongest"
+    return f"; {share} in {where}" if where else ""
+
+
+def _in_sentence(name: str) -> str:
+    return name if name[:2].isupper() else name[0].lower() + name[1:]
+
+
+def _table(findings: Findings) -> list[str]:
+    if not findings.quality.scorable:
+        return []
+    rows = [(TYPE_NAMES[t.code], t.probability, t.threshold) for t in findings.types]
+    if findings.anomaly_score is not None and findings.anomaly_threshold is not None:
+        rows.append(("Anomaly score", findings.anomaly_score, findings.anomaly_threshold))
+    head = f"{'':<24}{'result':>8}{'threshold':>12}"
+    body = [
+        f"{name:<24}{value:>8.2f}{threshold:>12.2f}{'  flagged' * (value >= threshold)}"
+        for name, value, threshold in rows
+    ]
+    return [head, *body, ""]
+
+
+def _when(moment: datetime | date | None) -> str:
+    return moment.isoformat() if moment else "unknown"

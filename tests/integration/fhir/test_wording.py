@@ -1,0 +1,81 @@
+"""The words a clinician reads, in full."""
+
+import pytest
+
+from integration.fhir import wording
+from model.findings import LeadFault, Quality
+
+CONCLUSIONS = {
+    "flagged": (
+        "AI-generated, not yet reviewed by a clinician. "
+        "Suspected myocardial infarction (probability 0.91, flagged from 0.50; "
+        "model attention strongest in V2, 3.1-3.5 s; V5, 7.0-7.4 s). "
+        "Suspected ST/T change (probability 0.50, flagged from 0.50). "
+        "Suspected hypertrophy (probability 0.77, flagged from 0.50). "
+        "The ECG as a whole differs from normal ECGs beyond the threshold "
+        "(anomaly score 0.99, flagged from 0.95; largest deviation in II, 7.1-7.5 s). "
+        "Decision support, not a diagnosis."
+    ),
+    "unflagged": (
+        "AI-generated, not yet reviewed by a clinician. "
+        "No abnormality type reached its threshold, which does not exclude one. "
+        "The ECG as a whole does not differ from normal ECGs beyond the threshold "
+        "(anomaly score 0.20, flagged from 0.95). "
+        "Decision support, not a diagnosis."
+    ),
+    "anomalous": (
+        "AI-generated, not yet reviewed by a clinician. "
+        "No abnormality type reached its threshold, which does not exclude one. "
+        "The ECG as a whole differs from normal ECGs beyond the threshold "
+        "(anomaly score 0.95, flagged from 0.95; largest deviation in II, 7.1-7.5 s). "
+        "Decision support, not a diagnosis."
+    ),
+    "limited": (
+        "AI-generated, not yet reviewed by a clinician. "
+        "Suspected conduction disturbance (probability 0.60, flagged from 0.50). "
+        "The ECG as a whole does not differ from normal ECGs beyond the threshold "
+        "(anomaly score 0.10, flagged from 0.95). "
+        "Signal quality limited; unreadable: V1 (noise), V2 (flat line). "
+        "Decision support, not a diagnosis."
+    ),
+    "unscorable": (
+        "AI-generated, not yet reviewed by a clinician. "
+        "The ECG could not be analysed: too few readable leads, no QRS complexes found; "
+        "unreadable: V1 (lead off). "
+        "Nothing is said about the heart; consider repeating the recording."
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(CONCLUSIONS))
+def test_conclusion(findings_of, kind):
+    assert wording.conclusion(findings_of(kind)) == CONCLUSIONS[kind]
+
+
+@pytest.mark.parametrize(
+    ("quality", "words"),
+    [
+        (Quality("good"), "good"),
+        (Quality("limited", (), (LeadFault("aVR", "saturated"),)), "limited; unreadable: aVR (s"),
+        (Quality("unscorable", ("too-short",)), "the recording is too short"),
+        (Quality("unscorable", ("new-reason",)), "new reason"),
+        (Quality("unscorable"), "unscorable"),
+    ],
+)
+def test_quality_in_words(quality, words):
+    assert wording.quality_in_words(quality).startswith(words)
+
+
+def test_page_tabulates_every_number(exam, findings_of, issued):
+    lines = wording.page(exam, findings_of("flagged"), issued).splitlines()
+    assert "Recorded  2026-03-01T08:30:15-05:00" in lines
+    assert "Myocardial infarction       0.91        0.50  flagged" in lines
+    assert "Arrhythmia                  0.03        0.50" in lines
+    assert "Anomaly score               0.99        0.95  flagged" in lines
+    assert "Quality   good" in lines
+
+
+def test_page_of_an_unscorable_ecg_has_no_table(exam, findings_of, issued):
+    text = wording.page(exam, findings_of("unscorable"), issued)
+    assert "threshold" not in text
+    assert "Quality   too few readable leads" in text
