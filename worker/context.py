@@ -1,8 +1,7 @@
 """What tasks need, opened on first use in the process that uses it: nothing crosses a fork."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 from celery import Celery
 
@@ -11,7 +10,7 @@ from integration.config import Settings
 from integration.fhir.client import FhirClient
 from integration.queue import Bell
 from model.detector import Detector
-from worker.pipeline import Retry
+from worker.pipeline import Destination, Retry
 from worker.watchdog import Watchdog
 
 
@@ -38,7 +37,7 @@ class Context:
         return Bell(self._celery)
 
     @cached_property
-    def destinations(self) -> Mapping[str, Callable[[dict[str, Any]], str]]:
+    def destinations(self) -> Mapping[str, Destination]:
         """Name -> what sends a report there."""
         fhir = self.settings.fhir
         if fhir.base_url is None:

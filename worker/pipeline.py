@@ -6,15 +6,16 @@ lets only one assessment in, and a destination creates a report only if it is no
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from db.records import Delivery, Exam, NewAssessment
 from db.store import Store
 from integration.errors import Refused, TryLater
+from integration.fhir.codes import Json
 from integration.fhir.report import build_report
 from model.ecg import Ecg
 from model.errors import HisbundleError
@@ -32,17 +33,8 @@ class Scorer(Protocol):
         ...
 
 
-class Destination(Protocol):
-    """Where a report goes."""
-
-    def send(self, report: dict[str, Any]) -> str:
-        """Send it and return the other side's answer, short.
-
-        Raises:
-            Refused: never again with these bytes.
-            TryLater: perhaps.
-        """
-        ...
+# Sends a report and returns the other side's answer, short; raises Refused or TryLater.
+Destination = Callable[[Json], str]
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ def deliver(
         _put_off(store, delivery, "destination-not-configured", retry)
         return
     try:
-        answer = destination.send(delivery.report)
+        answer = destination(delivery.report)
     except Refused as error:
         _give_up(store, delivery, str(error))
     except TryLater as error:

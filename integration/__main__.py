@@ -1,0 +1,5 @@
+"""`python -P -m integration`: the same as `hisbundle`."""
+
+from integration.cli import main
+
+main()

@@ -1,0 +1,72 @@
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from integration.cli import _COMMANDS, cli
+
+ROOT = Path(__file__).parents[3]
+
+
+def hisbundle(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "integration", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_help_lists_every_command_without_loading_torch():
+    program = (
+        "import sys; from click.testing import CliRunner; from integration.cli import cli; "
+        "print(CliRunner().invoke(cli, ['--help']).output); "
+        "assert not {'torch', 'sqlalchemy', 'celery'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, timeout=60
+    )
+    for name, words in _COMMANDS.items():
+        assert re.search(rf"\b{name}\b +{words.split()[0]}", done.stdout)
+
+
+@pytest.mark.parametrize("name", sorted(_COMMANDS))
+def test_every_command_has_help_and_stands_in_the_readme(name):
+    command = getattr(import_module(f"integration.cli.{name}"), name)
+    assert isinstance(command, click.Command)
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+    assert f"`hisbundle {name}" in (ROOT / "README.md").read_text()
+    assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
+
+
+def test_a_wrong_setting_is_one_line_and_exit_code_2():
+    done = hisbundle("status", HISBUNDLE_MLLP__PORT="many")
+    assert done.returncode == 2
+    assert done.stderr.startswith("hisbundle: settings-invalid: mllp.port: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unreachable_database_is_one_line_and_tells_no_password():
+    url = "postgresql://user:geheim@127.0.0.1:1/none"
+    done = hisbundle("status", HISBUNDLE_DATABASE_URL=url)
+    assert done.returncode == 2
+    assert "store-unavailable" in done.stderr
+    assert "geheim" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_command_is_told():
+    done = hisbundle("sorce")
+    assert done.returncode == 2
+    assert "sorce" in done.stderr

@@ -1,0 +1,199 @@
+import threading
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from db.records import DeliveryState, ExamState
+from integration.errors import Refused, TryLater
+from model.errors import EcgError
+from worker.pipeline import MAX_BACKOFF_S, Retry, backoff_s, deliver, score_exam
+
+RETRY = Retry(max_attempts=3, backoff_s=0.001, lease_s=60)
+SOON = timedelta(seconds=1)
+
+
+def score(store, scorer, exam_id, destinations=("fhir",)):
+    return score_exam(store, scorer, exam_id, destinations=destinations, max_attempts=2)
+
+
+def state(store, exam_id):
+    exam = store.load_exam(exam_id)
+    return exam.state, exam.reason
+
+
+def answering(*answers):
+    """Return a destination that gives these answers in turn, and the list of what it was sent."""
+    sent, left = [], list(answers)
+
+    def send(report):
+        sent.append(report)
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return {"fhir": send}, sent
+
+
+def make_due(store, delivery_id):
+    store.record_retry(delivery_id, "", datetime.now(UTC) - SOON)
+
+
+class TestScoring:
+    def test_assessment_report_and_delivery_appear_together(self, store, scorer, received):
+        exam_id = received()
+        deliveries = score(store, scorer, exam_id)
+        assert len(deliveries) == 1
+        assert state(store, exam_id) == (ExamState.SCORED, None)
+        assert store.read_report(exam_id).bundle["type"] == "transaction"
+
+    def test_without_a_destination_the_report_has_arrived(self, store, scorer, received):
+        exam_id = received()
+        assert score(store, scorer, exam_id, destinations=()) == ()
+        assert state(store, exam_id) == (ExamState.DELIVERED, None)
+
+    def test_an_unscorable_ecg_is_reported_and_stays_unscorable(
+        self, store, scorer, received, unscorable
+    ):
+        exam_id, scorer.says = received(), unscorable
+        (delivery_id,) = score(store, scorer, exam_id)
+        deliver(store, answering("201")[0], delivery_id, RETRY)
+        assert state(store, exam_id) == (ExamState.UNSCORABLE, "too-short")
+        assert store.status(datetime.now(UTC)).deliveries["delivered"] == 1
+
+    def test_twice_has_the_effect_of_once(self, store, scorer, received):
+        exam_id = received()
+        assert score(store, scorer, exam_id)
+        assert score(store, scorer, exam_id) == ()
+        assert scorer.asked == 1
+
+    def test_at_the_same_time_only_one_assessment_gets_in(self, store, scorer, received):
+        exam_id = received()
+        barrier = threading.Barrier(2)
+        score_now = scorer.score
+
+        def together(ecg):
+            barrier.wait(10)
+            return score_now(ecg)
+
+        scorer.score = together
+        results = []
+        threads = [
+            threading.Thread(target=lambda: results.append(score(store, scorer, exam_id)))
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert scorer.asked == 2
+        assert sorted(len(r) for r in results) == [0, 1]
+
+    def test_a_worker_that_died_leaves_the_exam_to_the_next(self, store, scorer, received):
+        exam_id = received()
+        scorer.says = MemoryError()
+        with pytest.raises(MemoryError):
+            score(store, scorer, exam_id)
+        assert state(store, exam_id) == (ExamState.RECEIVED, None)
+
+    def test_an_exam_that_kills_its_workers_is_put_aside(self, store, scorer, received):
+        exam_id = received()
+        for _ in range(2):
+            assert store.begin_scoring(exam_id)  # and the worker dies
+        assert score(store, scorer, exam_id) == ()
+        assert state(store, exam_id) == (ExamState.FAILED, "scoring-crashed")
+        assert scorer.asked == 0
+
+    def test_an_ecg_the_model_refuses_fails_with_its_reason(self, store, scorer, received):
+        exam_id, scorer.says = received(), EcgError("lead-missing", "no lead V1")
+        assert score(store, scorer, exam_id) == ()
+        assert state(store, exam_id) == (ExamState.FAILED, "lead-missing")
+
+    def test_an_unknown_id_is_nothing_to_do(self, store, scorer):
+        assert score(store, scorer, uuid4()) == ()
+
+
+class TestDelivery:
+    @pytest.fixture
+    def scored(self, store, scorer, received):
+        exam_id = received()
+        (delivery_id,) = score(store, scorer, exam_id)
+        return exam_id, delivery_id
+
+    def test_a_yes_ends_it(self, store, scored):
+        exam_id, delivery_id = scored
+        destinations, sent = answering("201 Created")
+        deliver(store, destinations, delivery_id, RETRY)
+        deliver(store, destinations, delivery_id, RETRY)
+        assert len(sent) == 1
+        assert sent[0] == store.read_report(exam_id).bundle
+        assert state(store, exam_id) == (ExamState.DELIVERED, None)
+
+    def test_a_no_for_good_is_not_repeated(self, store, scored):
+        exam_id, delivery_id = scored
+        destinations, sent = answering(Refused("destination-refused", "422"))
+        deliver(store, destinations, delivery_id, RETRY)
+        deliver(store, destinations, delivery_id, RETRY)
+        assert len(sent) == 1
+        assert state(store, exam_id)[0] is ExamState.UNDELIVERABLE
+
+    def test_an_outage_is_waited_out(self, store, scored):
+        exam_id, delivery_id = scored
+        destinations, sent = answering(TryLater("destination-unavailable", "503"), "201")
+        deliver(store, destinations, delivery_id, RETRY)
+        assert state(store, exam_id) == (ExamState.SCORED, None)
+        make_due(store, delivery_id)
+        deliver(store, destinations, delivery_id, RETRY)
+        assert len(sent) == 2
+        assert state(store, exam_id) == (ExamState.DELIVERED, None)
+
+    def test_but_not_for_ever(self, store, scored):
+        exam_id, delivery_id = scored
+        destinations, sent = answering(*[TryLater("destination-unavailable", "500")] * 3)
+        for _ in range(5):
+            deliver(store, destinations, delivery_id, RETRY)
+            make_due(store, delivery_id)
+        assert len(sent) == RETRY.max_attempts
+        assert state(store, exam_id)[0] is ExamState.UNDELIVERABLE
+
+    def test_what_is_leased_is_not_sent_by_a_second_worker(self, store, scored):
+        _, delivery_id = scored
+        assert store.claim_delivery(delivery_id, datetime.now(UTC), 60)
+        destinations, sent = answering("201")
+        deliver(store, destinations, delivery_id, RETRY)
+        assert sent == []
+
+    def test_a_worker_that_died_sending_leaves_it_to_the_next(self, store, scored):
+        _, delivery_id = scored
+        assert store.claim_delivery(delivery_id, datetime.now(UTC), lease_s=0)
+        destinations, sent = answering("200")
+        deliver(store, destinations, delivery_id, RETRY)
+        assert len(sent) == 1
+
+    def test_a_destination_no_longer_configured_waits_for_its_setting(self, store, scored):
+        exam_id, delivery_id = scored
+        deliver(store, {}, delivery_id, RETRY)
+        assert state(store, exam_id) == (ExamState.SCORED, None)
+        assert store.status(datetime.now(UTC)).deliveries["pending"] == 1
+
+
+@pytest.mark.parametrize(
+    ("attempts", "chance", "asked_s", "expected_s"),
+    [
+        (1, 0.0, None, 1.0),
+        (1, 1.0, None, 2.0),
+        (3, 1.0, None, 8.0),
+        (99, 1.0, None, MAX_BACKOFF_S),
+        (1, 0.0, 30.0, 30.1),
+        (1, 1.0, 30.0, 30.2),
+        (1, 0.0, -5.0, 0.1),
+        (1, 0.0, 1e9, MAX_BACKOFF_S + 0.1),
+    ],
+)
+def test_backoff(attempts, chance, asked_s, expected_s):
+    assert backoff_s(attempts, 2.0, chance, asked_s) == pytest.approx(expected_s)
+
+
+def test_delivery_states_are_all_reached_above():
+    assert set(DeliveryState) == {"pending", "delivered", "undeliverable"}

@@ -1,0 +1,96 @@
+import threading
+import time
+from uuid import UUID
+
+import pytest
+from kombu.exceptions import OperationalError
+
+from db.errors import StoreUnavailable
+from integration.queue import DELIVER, SCORE
+from worker.pipeline import score_exam
+from worker.sweep import BATCH, Doorbell, Sweeper, sweep_once
+
+
+class Recorder:
+    """Stands for the queue."""
+
+    def __init__(self, waiting=0):
+        self.rung = []
+        self.waiting = waiting
+        self.doorbell = Doorbell(lambda: self.waiting, self.ring)
+
+    def ring(self, task, id_):
+        self.rung.append((task, id_))
+
+
+@pytest.fixture
+def bell():
+    return Recorder()
+
+
+def test_what_was_never_rung_is_rung_once(store, received, bell):
+    exam_id = received()
+    assert sweep_once(store, bell.doorbell, 60) == 1
+    assert sweep_once(store, bell.doorbell, 60) == 0
+    assert bell.rung == [(SCORE, exam_id)]
+
+
+def test_what_was_rung_and_lost_is_rung_again_after_the_grace(store, received, bell):
+    exam_id = received()
+    sweep_once(store, bell.doorbell, 60)
+    assert sweep_once(store, bell.doorbell, 0) == 1
+    assert bell.rung == [(SCORE, exam_id)] * 2
+
+
+def test_a_delivery_waits_for_its_worker_and_is_rung_when_that_is_lost(
+    store, received, scorer, bell
+):
+    exam_id = received()
+    (delivery,) = score_exam(store, scorer, exam_id, destinations=("fhir",), max_attempts=1)
+    sweep_once(store, bell.doorbell, 0)
+    assert bell.rung == [(DELIVER, delivery)]
+
+
+def test_a_deep_queue_is_left_alone(store, received, bell):
+    received()
+    bell.waiting = BATCH
+    assert sweep_once(store, bell.doorbell, 0) == 0
+    bell.waiting = BATCH - 1
+    assert sweep_once(store, bell.doorbell, 0) == 1
+
+
+def test_two_sweeps_at_once_ring_each_exam_once(store, received, bell):
+    ids = {received(str(i)) for i in range(20)}
+    threads = [
+        threading.Thread(target=sweep_once, args=(store, bell.doorbell, 60)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(id_ for _, id_ in bell.rung) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    "fault", [StoreUnavailable("store-unavailable", "down"), OperationalError(), OSError()]
+)
+def test_the_sweeper_survives_what_it_depends_on(store, received, bell, fault):
+    exam_id: UUID = received()
+    faults = [fault]
+
+    def depth():
+        if faults:
+            raise faults.pop()
+        return 0
+
+    sweeper = Sweeper(
+        store, Doorbell(depth, bell.ring), interval_s=0.01, grace_s=60, first_grace_s=0
+    )
+    sweeper.start()
+    deadline = time.monotonic() + 20
+    while not bell.rung and time.monotonic() < deadline:
+        time.sleep(0.01)
+    sweeper.stop()
+    sweeper.join(20)
+    assert not sweeper.is_alive()
+    assert bell.rung == [(SCORE, exam_id)]
