@@ -88,7 +88,6 @@ class Card(_Part):
     format_version: Literal[1] = 1
     name: str
     version: str
-    provisional: bool
     intended_use: str
     dimensions: Dimensions
     preprocessing: Preprocessing

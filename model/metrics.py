@@ -1,4 +1,8 @@
-"""Figures of merit, in numpy; every one takes labels as bool and scores as floats."""
+"""Figures of merit, in numpy; labels are bool `(n,)`, scores float `(n,)` unless said otherwise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +10,30 @@ from scipy.stats import rankdata
 
 Labels = NDArray[np.bool_]
 Scores = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+_CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval; NaN where it does not exist."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """What a threshold does; `majority` is the accuracy of always saying the commoner answer."""
+
+    sensitivity: float
+    specificity: float
+    positive_predictive_value: float
+    f1: float
+    accuracy: float
+    majority: float
 
 
 def auroc(labels: Labels, scores: Scores) -> float:
@@ -21,4 +49,90 @@ def auroc(labels: Labels, scores: Scores) -> float:
 def macro_auroc(labels: Labels, scores: Scores) -> float:
     """Mean of the columns' AUROC, `(n, k)` each; columns with one class only are left out."""
     each = [auroc(labels[:, k], scores[:, k]) for k in range(labels.shape[1])]
-    return float(np.nanmean(each))
+    known = [value for value in each if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def average_precision(labels: Labels, scores: Scores) -> float:
+    """Mean precision over the recalls as the threshold falls, equal scores taken together."""
+    if not labels.any():
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.append(np.diff(scores[order]) != 0, True)
+    hits = np.cumsum(labels[order])[last_of_ties]
+    precision = hits / (np.flatnonzero(last_of_ties) + 1)
+    return float(np.sum(np.diff(hits, prepend=0) * precision) / labels.sum())
+
+
+def roc_curve(labels: Labels, scores: Scores) -> tuple[Scores, Scores]:
+    """False-positive rates and sensitivities from the highest threshold to the lowest."""
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.append(np.diff(scores[order]) != 0, True)
+    hits = np.cumsum(labels[order])[last_of_ties]
+    alarms = np.cumsum(~labels[order])[last_of_ties]
+    start = np.zeros(1)
+    return (
+        np.concatenate([start, alarms / max((~labels).sum(), 1)]),
+        np.concatenate([start, hits / max(labels.sum(), 1)]),
+    )
+
+
+def at_threshold(labels: Labels, scores: Scores, threshold: float) -> AtThreshold:
+    """Count what lies at or above the threshold; NaN where nothing was to be counted."""
+    flagged = scores >= threshold
+    hits, alarms = int((flagged & labels).sum()), int((flagged & ~labels).sum())
+    positive, negative = int(labels.sum()), int((~labels).sum())
+    return AtThreshold(
+        sensitivity=_ratio(hits, positive),
+        specificity=_ratio(negative - alarms, negative),
+        positive_predictive_value=_ratio(hits, hits + alarms),
+        f1=_ratio(2 * hits, positive + hits + alarms),
+        accuracy=_ratio(hits + negative - alarms, positive + negative),
+        majority=_ratio(max(positive, negative), positive + negative),
+    )
+
+
+def calibration_curve(labels: Labels, probabilities: Scores) -> list[tuple[float, float, int]]:
+    """Mean probability, observed share and size of each filled tenth of [0, 1]."""
+    bins = np.minimum((probabilities * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
+    return [
+        (float(probabilities[bins == b].mean()), float(labels[bins == b].mean()), int(count))
+        for b, count in enumerate(np.bincount(bins, minlength=_CALIBRATION_BINS))
+        if count
+    ]
+
+
+def expected_calibration_error(labels: Labels, probabilities: Scores) -> float:
+    """Mean distance of the calibration curve from the diagonal, weighted by size."""
+    curve = calibration_curve(labels, probabilities)
+    return sum(abs(mean - share) * size for mean, share, size in curve) / len(labels)
+
+
+def bootstrap(
+    patients: NDArray[Any],
+    statistic: Callable[[Rows], float],
+    *,
+    n_draws: int = 500,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate a statistic of rows with a percentile interval over patients drawn with replacement.
+
+    A patient drawn twice brings all of their ECGs twice, so that repeated ECGs of one patient do
+    not pass for independent ones.
+    """
+    order = np.argsort(patients, kind="stable")
+    _, first, size = np.unique(patients[order], return_index=True, return_counts=True)
+    rows_of = np.split(order, first[1:])
+    generator = np.random.default_rng(seed)
+    draws = [
+        statistic(
+            np.concatenate([rows_of[p] for p in generator.integers(len(size), size=len(size))])
+        )
+        for _ in range(n_draws)
+    ]
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return Estimate(statistic(np.arange(len(patients))), float(low), float(high))
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")

@@ -24,8 +24,10 @@ SUPERCLASSES = TYPES[:-1]
 
 # Rhythm and ectopy. Left out: SR (normal), SARRH (mostly breathing), PACE (a device at work), 1AVB
 # (conduction only). 2AVB and 3AVB drop beats, so they are a CD and an ARR.
-ARRHYTHMIA_STATEMENTS = frozenset(
-    "AFIB AFLT SVARR SVTAC PSVT PVC PAC PRC(S) BIGU TRIGU STACH SBRAD 2AVB 3AVB".split()
+ARRHYTHMIA_STATEMENTS = (
+    frozenset({"AFIB", "AFLT", "SVARR", "SVTAC", "PSVT", "STACH", "SBRAD"})
+    | {"PVC", "PAC", "PRC(S)", "BIGU", "TRIGU"}
+    | {"2AVB", "3AVB"}
 )
 
 N_SAMPLES = 1_000

@@ -5,8 +5,8 @@ are for figures that depend on them (`calibration_rows` tells the evaluation whi
 choice of the best epoch saw both.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from model.datasets.ptbxl import TYPES, PtbXl, millivolts
 from model.resting.anomaly import COMPONENTS, NormalCodes, components
 from model.resting.network import RestingNetwork
 from model.resting.reading import Measured, measure_all
+from model.resting.settings import SELECTED_BY, Settings
 from model.signal import remove_baseline
 
 CALIBRATION_PATIENTS = "even patient numbers"
@@ -39,13 +40,13 @@ INTENDED_USE = (
 
 @dataclass(frozen=True)
 class Release:
-    """How the bundle is called and where it comes from."""
+    """How the bundle is called and how it was trained; `history` is a line an epoch."""
 
     name: str
     version: str
-    provisional: bool
-    origin: Origin
-    validation: Mapping[str, float]
+    command: str
+    settings: Settings
+    history: Sequence[Mapping[str, float]]
 
 
 def calibration_rows(data: PtbXl) -> NDArray[np.bool_]:
@@ -60,12 +61,12 @@ def freeze(network: RestingNetwork, training: PtbXl, validation: PtbXl, release:
     codes = NormalCodes.fit(measure_dataset(network, normals).morphology)
     fitting = validation.rows(np.flatnonzero(calibration_rows(validation)))
     measured = measure_dataset(network, fitting)
+    best = max(release.history, key=lambda line: line[SELECTED_BY])
     weights = {f"network.{k}": v.numpy() for k, v in network.state_dict().items()}
     tensors = {**weights, **codes.tensors()}
     card = Card(
         name=release.name,
         version=release.version,
-        provisional=release.provisional,
         intended_use=INTENDED_USE,
         dimensions=network.dims,
         preprocessing=Preprocessing(),
@@ -74,8 +75,8 @@ def freeze(network: RestingNetwork, training: PtbXl, validation: PtbXl, release:
         operating_point=OPERATING_POINT,
         type_calibration=_type_calibration(fitting, measured),
         anomaly=_anomaly_calibration(fitting, measured, codes),
-        origin=release.origin,
-        validation=dict(release.validation),
+        origin=_origin(training, validation, release, best),
+        validation={name: value for name, value in best.items() if "auroc" in name},
         weights_sha256=weights_sha256(tensors),
     )
     return Bundle(card, tensors)
@@ -85,6 +86,21 @@ def measure_dataset(network: RestingNetwork, data: PtbXl) -> Measured:
     """Read all leads of all rows."""
     voltage = remove_baseline(millivolts(data.voltage_uv))
     return measure_all(network, voltage, np.ones(voltage.shape, np.bool_))
+
+
+def _origin(
+    training: PtbXl, validation: PtbXl, release: Release, best: Mapping[str, float]
+) -> Origin:
+    return Origin(
+        data="PTB-XL 1.0.3, 100 Hz",
+        data_sha256=training.sha256(),
+        training_folds=tuple(sorted({int(f) for f in training.fold})),
+        validation_folds=tuple(sorted({int(f) for f in validation.fold})),
+        calibration_patients=CALIBRATION_PATIENTS,
+        command=release.command,
+        settings=asdict(release.settings),
+        best_epoch=int(best["epoch"]),
+    )
 
 
 def _type_calibration(data: PtbXl, measured: Measured) -> dict[str, TypeCalibration]:

@@ -6,6 +6,7 @@ from model.signal import RATE_HZ
 
 STRIDE = 8  # samples a step: three halvings
 STEP_S = STRIDE / RATE_HZ
+SELECTED_BY = "macro_auroc_types"  # validation figure that picks the epoch
 WINDOW = 1_000  # samples the network is trained on and asked about: 10 s
 MV_PER_UNIT = 0.2  # standard deviation of PTB-XL, roughly: inside the network amplitudes are near 1
 

@@ -26,7 +26,7 @@ from model.errors import DatasetError
 from model.metrics import auroc, macro_auroc
 from model.resting.batches import Arrays, Batch, arrays, batches
 from model.resting.network import Code, RestingNetwork
-from model.resting.settings import MV_PER_UNIT, Dimensions, Settings
+from model.resting.settings import MV_PER_UNIT, SELECTED_BY, Dimensions, Settings
 
 _VALIDATION_BATCH = 128
 _LOSS_NAMES = ("loss_types", "loss_statements", "loss_restoration")
@@ -78,6 +78,12 @@ def train(
         if run.stale >= settings.patience:
             break
     return load_averaged(run_dir / "best.safetensors", run.network.dims)
+
+
+def history(run_dir: Path) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl, one an epoch."""
+    lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def load_averaged(path: Path, dims: Dimensions) -> RestingNetwork:
@@ -156,10 +162,9 @@ class _Run:
             self.optimizer.state[parameter] = {
                 k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
             }
-        lines = (self.run_dir / "metrics.jsonl").read_text().splitlines()
-        history = [json.loads(line)["macro_auroc_types"] for line in lines]
-        self.next_epoch, self.best = len(history), max(history)
-        self.stale = len(history) - 1 - history.index(self.best)
+        reached = [line[SELECTED_BY] for line in history(self.run_dir)]
+        self.next_epoch, self.best = len(reached), max(reached)
+        self.stale = len(reached) - 1 - reached.index(self.best)
 
     def _step(self, batch: Batch, done: float) -> Losses:
         for group in self.optimizer.param_groups:
@@ -186,8 +191,8 @@ class _Run:
                 state[f"adam.{index}.{name}"] = value
         state["averaged"] = self.average.n_averaged
         self.stale += 1
-        if figures["macro_auroc_types"] > self.best:
-            self.best, self.stale = figures["macro_auroc_types"], 0
+        if figures[SELECTED_BY] > self.best:
+            self.best, self.stale = figures[SELECTED_BY], 0
             _save(average, self.run_dir / "best.safetensors")
         _save({**state, **average}, self.run_dir / "last.safetensors")
         with (self.run_dir / "metrics.jsonl").open("a" if epoch else "w") as lines:

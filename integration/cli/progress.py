@@ -1,0 +1,34 @@
+"""Progress of long commands: a bar on a terminal, a line every tenth elsewhere."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Advance = Callable[[], None]
+
+
+@contextmanager
+def progress(title: str, total: int, console: Console | None = None) -> Iterator[Advance]:
+    """Yield what to call after each of `total` steps; everything goes to standard error."""
+    console = console or Console(stderr=True)
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda: bar.advance(task)
+    else:
+        yield _Lines(title, total)
+
+
+class _Lines:
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, total, 0
+
+    def __call__(self) -> None:
+        """Count, and say so after every tenth."""
+        self.done += 1
+        if self.done * 10 // self.total > (self.done - 1) * 10 // self.total:
+            click.echo(f"{self.title}: {self.done} of {self.total}", err=True)

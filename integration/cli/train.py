@@ -1,0 +1,110 @@
+"""`hisbundle train`."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from integration.cli.progress import Advance, progress
+
+if TYPE_CHECKING:
+    from model.resting.training import Progress
+
+TRAINING_FOLDS, VALIDATION_FOLDS = tuple(range(1, 9)), (9,)
+NAME, VERSION = "resting", "1.0.0"
+DEFAULT_CACHE = Path.home() / ".cache" / "hisbundle"
+
+
+@click.command()
+@click.option("--data-path", type=click.Path(path_type=Path), required=True, help="PTB-XL folder")
+@click.option("--epochs", type=click.IntRange(1, 1_000), default=40, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="settings, metrics, curves and checkpoints go here [default: runs/resting-SEED]",
+)
+@click.option("--resume", is_flag=True, help="continue the run in --run-dir")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="where the finished model goes [default: RUN_DIR/bundle]",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_CACHE,
+    help="keeps the samples in one file for the next run [default: ~/.cache/hisbundle]",
+)
+def train(
+    *,
+    data_path: Path,
+    epochs: int,
+    seed: int,
+    run_dir: Path | None,
+    resume: bool,
+    bundle: Path | None,
+    cache: Path,
+) -> None:
+    """Train the resting 12-lead network: PTB-XL folds 1-8, validated on fold 9.
+
+    Uses a GPU where there is one. Every epoch is kept; --resume goes on after the last one.
+    """
+    from model.bundle import save_bundle  # noqa: PLC0415 (torch is slow to import: only here)
+    from model.datasets import ptbxl  # noqa: PLC0415
+    from model.plots import training_curves  # noqa: PLC0415
+    from model.resting import freeze, training  # noqa: PLC0415
+    from model.resting.settings import Settings  # noqa: PLC0415
+
+    run_dir = run_dir or Path("runs") / f"resting-{seed}"
+    learn = ptbxl.load(data_path, TRAINING_FOLDS, cache)
+    check = ptbxl.load(data_path, VALIDATION_FOLDS, cache)
+    settings = Settings(epochs=epochs, seed=seed)
+    with _EpochBars() as bars:
+        network = training.train(
+            learn,
+            check,
+            settings,
+            run_dir,
+            resume=resume,
+            on_step=bars.step,
+            on_epoch=lambda figures: click.echo(json.dumps(figures)),
+        )
+    history = training.history(run_dir)
+    training_curves(history, run_dir / "curves.png")
+    release = freeze.Release(
+        name=NAME,
+        version=VERSION,
+        command=f"hisbundle train --data-path DIR --epochs {epochs} --seed {seed}",
+        settings=settings,
+        history=history,
+    )
+    frozen = freeze.freeze(network, learn, check, release)
+    target = bundle or run_dir / "bundle"
+    save_bundle(target, frozen)
+    click.echo(f"{target}: {NAME} {VERSION}, weights {frozen.identity.sha256}")
+
+
+class _EpochBars:
+    """One bar an epoch."""
+
+    def __init__(self) -> None:
+        self._bars = ExitStack()
+        self._advance: Advance | None = None
+
+    def __enter__(self) -> "_EpochBars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.close()
+
+    def step(self, at: "Progress") -> None:
+        if self._advance is None:
+            title = f"epoch {at.epoch + 1} of {at.epochs}"
+            self._advance = self._bars.enter_context(progress(title, at.steps))
+        self._advance()
+        if at.step == at.steps:
+            self._bars.close()
+            self._advance = None
