@@ -11,6 +11,7 @@ Negative answers: AE when the sender may send the same bytes again, AR when it m
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from model.errors import EcgError, HisbundleError
 
@@ -58,7 +59,7 @@ class Answer:
         issue: OperationOutcome.issue.code.
     """
 
-    ack: str
+    ack: Literal["AE", "AR"]
     hl7_code: str
     hl7_text: str
     http_status: int
@@ -83,6 +84,7 @@ ANSWERS: dict[str, Answer] = {
     "charset-unsupported": Answer("AR", *_TABLE, 400, "not-supported"),
     "charset-undecodable": Answer("AR", *_TYPE, 400, "value"),
     "message-type-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
+    "batch-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
     "version-unsupported": Answer("AR", *_VERSION, 422, "not-supported"),
     "field-malformed": Answer("AR", *_TYPE, 422, "value"),
     # whose ECG it is
@@ -99,6 +101,7 @@ ANSWERS: dict[str, Answer] = {
     "rate-out-of-range": Answer("AR", *_TYPE, 422, "value"),
     "resolution-missing": Answer("AR", *_MISSING, 422, "required"),
     "resolution-malformed": Answer("AR", *_TYPE, 422, "value"),
+    "resolution-conflict": Answer("AR", *_SEQUENCE, 422, "business-rule"),
     "resolution-out-of-range": Answer("AR", *_TYPE, 422, "value"),
     "unit-unknown": Answer("AR", *_TABLE, 422, "code-invalid"),
     "lengths-differ": Answer("AR", *_TYPE, 422, "business-rule"),
