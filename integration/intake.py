@@ -41,12 +41,21 @@ class Hl7Intake:
     def __init__(
         self,
         store: Store,
-        ring: Callable[[Sequence[UUID]], None],
+        ring: Callable[[Sequence[UUID]], None] | None,
         *,
         default_charset: str,
         zone: tzinfo | None,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
+        """Take what every answer needs.
+
+        Args:
+            store: where messages go.
+            ring: rings a worker for each exam; None: the workers' sweep looks by itself.
+            default_charset: Python codec of messages whose MSH-18 is empty.
+            zone: of time stamps without one, or None.
+            clock: returns the aware time.
+        """
         self._store = store
         self._ring = ring
         self._default_charset = default_charset
@@ -59,47 +68,46 @@ class Hl7Intake:
         verdict = self._judge(received)
         message = _message(received, verdict.header, now)
         answer = _answer(verdict, message, now)
+        reason = verdict.refusal.reason if verdict.refusal else None
         try:
             receipt = self._store.accept(
-                message,
-                verdict.state,
-                verdict.refusal.reason if verdict.refusal else None,
-                answer,
-                verdict.exams,
+                message, verdict.state, reason, answer, verdict.exams, rung=self._ring is not None
             )
         except StoreUnavailable as error:
             _log.warning("message not stored id=%s reason=%s", message.id, error.reason)
-            fault = Fault("store-unavailable", "send this message again later")
-            return acknowledge(
-                verdict.header, "AE", errors=[fault], control_id=_control_id(message), now=now
+            return _acknowledge(
+                verdict.header, message, now, Fault(error.reason, "send this message again later")
             )
+        if self._ring is not None:
+            self._ring(receipt.exam_ids)
+        told = (verdict.state, message.id, message.original_size, len(receipt.exam_ids))
         _log.info(
-            "message %s id=%s bytes=%d ecgs=%d duplicate=%s reason=%s",
-            verdict.state,
-            message.id,
-            message.original_size,
-            len(verdict.exams),
+            "message %s id=%s bytes=%d new_ecgs=%d duplicate=%s reason=%s",
+            *told,
             receipt.duplicate,
-            verdict.refusal.reason if verdict.refusal else None,
+            reason,
         )
-        self._ring(receipt.exam_ids)
         return receipt.answer
 
     def _judge(self, received: Received) -> _Verdict:
+        if isinstance(received, Junk):
+            return _refused(None, Refused(received.reason, received.detail))
         header = None
         try:
-            if isinstance(received, Junk):
-                raise Refused(received.reason, received.detail)
             header = parse_header(received.payload, self._default_charset)
             decoded = decode(
                 received.payload, default_charset=self._default_charset, zone=self._zone
             )
         except EcgError as error:
-            return _Verdict(header, MessageState.REFUSED, refusal=as_refused(error))
+            return _refused(header, as_refused(error))
         except Refused as error:
-            return _Verdict(header, MessageState.REFUSED, refusal=error)
+            return _refused(header, error)
         state = MessageState.ACCEPTED if decoded.exams else MessageState.NOT_ECG
         return _Verdict(header, state, decoded.exams)
+
+
+def _refused(header: Header | None, refusal: Refused) -> _Verdict:
+    return _Verdict(header, MessageState.REFUSED, refusal=refusal)
 
 
 def _message(received: Received, header: Header | None, now: datetime) -> NewMessage:
@@ -112,15 +120,15 @@ def _message(received: Received, header: Header | None, now: datetime) -> NewMes
 
 
 def _answer(verdict: _Verdict, message: NewMessage, now: datetime) -> bytes:
-    control_id = _control_id(message)
     refusal = verdict.refusal
-    if refusal is None:
-        return acknowledge(verdict.header, "AA", errors=(), control_id=control_id, now=now)
-    code = answer_to(refusal.reason).ack
-    fault = Fault(refusal.reason, refusal.detail, refusal.location)
-    return acknowledge(verdict.header, code, errors=[fault], control_id=control_id, now=now)
+    faults = [Fault(refusal.reason, refusal.detail, refusal.location)] if refusal else []
+    return _acknowledge(verdict.header, message, now, *faults)
 
 
-def _control_id(message: NewMessage) -> str:
-    """Our MSH-10, 20 characters as old receivers demand; the first of the message's own id."""
-    return message.id.hex[:20].upper()
+def _acknowledge(
+    header: Header | None, message: NewMessage, now: datetime, *faults: Fault
+) -> bytes:
+    """Answer with our own MSH-10: the first 20 characters, as old receivers demand, of the id."""
+    code = answer_to(faults[0].reason).ack if faults else "AA"
+    control_id = message.id.hex[:20].upper()
+    return acknowledge(header, code, faults=faults, control_id=control_id, now=now)

@@ -1,0 +1,155 @@
+"""Hisbundle as its users run it: real processes, real sockets, real databases."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+# In every identifying field that a journey sends; none of it may ever be logged.
+CANARY = "ZZCANARY"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition, what, timeout_s=60):
+    """Return the first true value of `condition()`; fail after a time that no machine needs."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    return pytest.fail(f"waited {timeout_s} s for {what}")
+
+
+class Installation:
+    """One Hisbundle: its settings, its processes and all they logged."""
+
+    def __init__(self, folder: Path, **settings: str):
+        self.folder = folder
+        self.mllp_port, self.http_port = free_port(), free_port()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.log = folder / "log.txt"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("HISBUNDLE_")},
+            "HISBUNDLE_DATA_DIR": str(folder / "data"),
+            "HISBUNDLE_MLLP__PORT": str(self.mllp_port),
+            "HISBUNDLE_HTTP__PORT": str(self.http_port),
+            "HISBUNDLE_FHIR__BACKOFF_S": "0.2",
+            "HISBUNDLE_LOG_LEVEL": "DEBUG",
+            **{f"HISBUNDLE_{name}": value for name, value in settings.items()},
+        }
+
+    def start(self, *command: str, **environment: str):
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "integration", *command],
+                cwd=self.folder,
+                env=self.environment | environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(process)
+        return process
+
+    def run(self, *command: str):
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "integration", *command],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=120,
+        )
+
+    def serve(self, *options: str, **environment: str):
+        process = self.start("serve", *options, **environment)
+        wait_for(lambda: process.poll() is not None or self.ready(), "the listeners")
+        assert process.poll() is None, self.log.read_text()[-3000:]
+        return process
+
+    def ready(self):
+        try:
+            return self.get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path: str):
+        """Return status and parsed body."""
+        url = f"http://127.0.0.1:{self.http_port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - loopback
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"null")
+
+    def status(self):
+        done = self.run("status", "--json", "--last", "1000")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def settled(self, count: int):
+        """Return the exams once there are `count` and none waits any more."""
+
+        def look():
+            told = self.status()
+            waiting = told["exams"]["received"] + told["exams"]["scored"]
+            return told["recent"] if len(told["recent"]) >= count and not waiting else None
+
+        return wait_for(look, f"{count} ECGs to settle", 120)
+
+    def children(self, process):
+        """Return the process ids below `process`."""
+        found = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(process.pid)],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        return [int(pid) for pid in found.stdout.split()]
+
+    def stop(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def check_log(self):
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        leaks = [line for line in text.splitlines() if CANARY in line]
+        assert not leaks, leaks[:5]
+
+
+@pytest.fixture
+def install(tmp_path):
+    """A function that makes installations; each is stopped, and its log searched, at the end."""
+    made = []
+
+    def make(**settings):
+        folder = tmp_path / f"site{len(made)}"
+        folder.mkdir()
+        made.append(Installation(folder, **settings))
+        return made[-1]
+
+    yield make
+    for installation in made:
+        installation.stop()
+    for installation in made:
+        installation.check_log()
