@@ -32,7 +32,9 @@ class Samples:
     @property
     def integral(self) -> bool:
         """Whether all are whole numbers."""
-        return not self.decimal_point or bool(np.all(_known(self.values) % 1 == 0))
+        return not self.decimal_point or bool(
+            np.all(np.isnan(self.values) | (self.values % 1 == 0))
+        )
 
 
 def parse_samples(value: bytes, separator: bytes, location: Location) -> Samples:
@@ -104,36 +106,42 @@ def _read(text: bytes, separator: bytes, location: Location) -> Samples:
         text = text.translate(bytes.maketrans(separator + b"^", b"^" + separator))
     if not text.strip(b"^"):
         raise Refused("samples-missing", "no samples", location)
-    if text.translate(None, _DECIMALS):
+    if not text.translate(None, _INTEGERS):
+        values = _integers(text)
+        if values is not None:
+            return Samples(_bounded(values, location).astype(np.float64), decimal_point=False)
+    elif text.translate(None, _DECIMALS):
         raise Refused("samples-malformed", "text among the samples", location)
-    array = _numbers(text, location)
-    if len(array) != text.count(b"^") + 1 or np.abs(_known(array)).max(initial=0) > _MAX_COUNT:
-        raise Refused("samples-malformed", "a sample is not a number of 32 bits", location)
-    return Samples(array.astype(np.float64, copy=False), bool(text.translate(None, _INTEGERS)))
+    values = _bounded(_decimals(text, location), location)
+    return Samples(values, decimal_point=bool(text.translate(None, _INTEGERS)))
 
 
-def _numbers(text: bytes, location: Location) -> NDArray[Any]:
-    if not text.translate(None, _INTEGERS) and not _has_gaps(text):
-        # np.fromstring takes a lone sign for 0
-        if b"-^" in text or text.endswith(b"-"):
-            raise Refused("samples-malformed", "a sign without a number", location)
-        return _from_text(text, np.dtype(np.int64), location)
-    if _has_gaps(text):
+def _integers(text: bytes) -> NDArray[np.int64] | None:
+    """Read whole numbers; None where it takes `_decimals` to say what else stands there."""
+    if b"-^" in text or text[-1] in b"-^":  # np.fromstring takes a lone sign for 0
+        return None
+    try:
+        return np.fromstring(text, dtype=np.int64, sep="^")
+    except ValueError:
+        return None
+
+
+def _decimals(text: bytes, location: Location) -> NDArray[np.float64]:
+    count = text.count(b"^") + 1
+    if b"^^" in text or text.startswith(b"^") or text.endswith(b"^"):
         text = text.replace(b"^^", b"^nan^").replace(b"^^", b"^nan^")
         text = b"nan" * text.startswith(b"^") + text + b"nan" * text.endswith(b"^")
-    return _from_text(text, np.dtype(np.float64), location)
-
-
-def _from_text(text: bytes, dtype: np.dtype[Any], location: Location) -> NDArray[Any]:
     try:
-        return np.fromstring(text, dtype=dtype, sep="^")
-    except (ValueError, DeprecationWarning):
-        raise Refused("samples-malformed", "a sample is not a number", location) from None
+        values = np.fromstring(text, dtype=np.float64, sep="^")
+    except ValueError:
+        values = np.empty(0)
+    if len(values) != count:
+        raise Refused("samples-malformed", "a sample is not a number", location)
+    return values
 
 
-def _has_gaps(text: bytes) -> bool:
-    return b"^^" in text or text.startswith(b"^") or text.endswith(b"^")
-
-
-def _known(array: NDArray[Any]) -> NDArray[Any]:
-    return array if array.dtype.kind == "i" else array[~np.isnan(array)]
+def _bounded(values: NDArray[Any], location: Location) -> NDArray[Any]:
+    lowest, highest = np.fmin.reduce(values), np.fmax.reduce(values)
+    if lowest < -_MAX_COUNT or highest > _MAX_COUNT:
+        raise Refused("samples-malformed", "a sample is beyond 32 bits", location)
+    return values
