@@ -100,14 +100,21 @@ def _diagnostic_report(
         "_conclusion": {"extension": [_inline_label()]},
         "presentedForm": [_text_page(wording.page(exam, findings, issued), issued)],
     }
-    if exam.filler_order:
-        report["identifier"].append({"type": codes.FILLER, "value": exam.filler_order})
-    if exam.placer_order:
-        order = {"type": codes.PLACER, "value": exam.placer_order}
-        report["basedOn"] = [{"type": "ServiceRequest", "identifier": order}]
+    if orders := _orders(exam):
+        report["basedOn"] = orders
     if conclusion_codes := _conclusion_codes(findings):
         report["conclusionCode"] = conclusion_codes
     return report
+
+
+def _orders(exam: Exam) -> list[Json]:
+    """Name the order by each number it has; the filler's is the order's, not this report's."""
+    numbers = ((codes.PLACER, exam.placer_order), (codes.FILLER, exam.filler_order))
+    return [
+        {"type": "ServiceRequest", "identifier": {"type": kind, "value": number}}
+        for kind, number in numbers
+        if number
+    ]
 
 
 def _conclusion_codes(findings: Findings) -> list[Json]:
