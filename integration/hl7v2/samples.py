@@ -32,9 +32,8 @@ class Samples:
     @property
     def integral(self) -> bool:
         """Whether all are whole numbers."""
-        return not self.decimal_point or bool(
-            np.all(np.isnan(self.values) | (self.values % 1 == 0))
-        )
+        fractions = self.values % 1
+        return not self.decimal_point or not np.any(fractions[~np.isnan(fractions)])
 
 
 def parse_samples(value: bytes, separator: bytes, location: Location) -> Samples:
@@ -107,9 +106,9 @@ def _read(text: bytes, separator: bytes, location: Location) -> Samples:
     if not text.strip(b"^"):
         raise Refused("samples-missing", "no samples", location)
     if not text.translate(None, _INTEGERS):
-        values = _integers(text)
-        if values is not None:
-            return Samples(_bounded(values, location).astype(np.float64), decimal_point=False)
+        counts = _integers(text)
+        if counts is not None:
+            return Samples(_bounded(counts, location).astype(np.float64), decimal_point=False)
     elif text.translate(None, _DECIMALS):
         raise Refused("samples-malformed", "text among the samples", location)
     values = _bounded(_decimals(text, location), location)
