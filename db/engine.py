@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -43,7 +44,7 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise StoreUnusable("database-unsupported", "the database URL is malformed") from None
     match parsed.get_backend_name():
         case "sqlite":
@@ -63,16 +64,17 @@ def faults() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        raise StoreUnavailable("store-unavailable", _name(error.orig)) from None
+    except sqlite3.Error as error:  # of _prepare_sqlite: SQLAlchemy wraps no listener's errors
         raise StoreUnavailable("store-unavailable", _name(error)) from None
     except PoolTimeoutError:
         raise StoreUnavailable("store-unavailable", "no free connection") from None
 
 
-def _name(error: DBAPIError) -> str:
+def _name(error: BaseException | None) -> str:
     """Return the fault's class and its code: SQLSTATE, or SQLite's error name."""
-    original = error.orig
-    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    return f"{type(original).__name__} {code or ''}".strip()
+    code = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
+    return f"{type(error).__name__} {code or ''}".strip()
 
 
 def _postgresql(url: URL) -> Engine:

@@ -11,7 +11,11 @@ from model.errors import HisbundleError
 
 
 class StoreUnavailable(HisbundleError):
-    """The database cannot be reached, is locked, or is full; nothing was committed."""
+    """The database cannot be reached, is locked, or is full.
+
+    Nothing was committed, unless the connection broke during the commit itself; every call may be
+    repeated without harm.
+    """
 
 
 class StoreUnusable(HisbundleError):

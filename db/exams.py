@@ -39,7 +39,7 @@ class Exams(Sessions):
         answer: bytes,
         exams: Sequence[NewExam] = (),
         *,
-        rung: bool = True,
+        rung: bool = False,
     ) -> Receipt:
         """Store a message, its answer and its exams, or return the first answer it got.
 
@@ -49,8 +49,8 @@ class Exams(Sessions):
             reason: stable code, when refused.
             answer: to be sent once this returns.
             exams: its ECGs, in their order.
-            rung: whether the caller rings a worker for each exam now; the sweep then waits its
-                grace period, otherwise it rings at once.
+            rung: whether the caller rings a worker for each exam next: the sweep then waits its
+                grace period; otherwise the next sweep rings.
 
         Raises:
             StoreUnavailable: nothing was stored.

@@ -115,7 +115,7 @@ class Reports(Sessions):
                 messages=_counts(session, MessageRow.state, MessageState),
                 exams=_counts(session, ExamRow.state, ExamState),
                 deliveries=_counts(session, DeliveryRow.state, DeliveryState),
-                refusals={reason or "": n for reason, n in session.execute(refusals).tuples()},
+                refusals={reason or "": n for reason, n in session.execute(refusals)},
                 oldest_waiting_s=None if since is None else (now - since).total_seconds(),
             )
 
@@ -124,7 +124,8 @@ def _counts(
     session: Session, column: InstrumentedAttribute[StrEnum], states: type[StrEnum]
 ) -> dict[str, int]:
     """Return every state with its count, 0 included."""
-    found = dict(session.execute(select(column, func.count()).group_by(column)).tuples().all())
+    counted = select(column, func.count()).group_by(column)
+    found = {state: count for state, count in session.execute(counted)}
     return {state.value: found.get(state, 0) for state in states}
 
 
@@ -153,5 +154,5 @@ def _read_summaries(
             received_at=exam.received_at,
             findings=None if findings is None else Findings.from_json(findings),
         )
-        for exam, sender, control_id, findings in session.execute(query).tuples()
+        for exam, sender, control_id, findings in session.execute(query)
     )

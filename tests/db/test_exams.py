@@ -1,0 +1,242 @@
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta, timezone
+from threading import Barrier
+from uuid import UUID
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from db.errors import Corrupt, NotFound, StoreUnavailable
+from db.records import ExamState, MessageState
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+NOBODY = UUID(int=1)
+
+
+def at_once(n, function):
+    """Call function(i) in n threads that start together."""
+    barrier = Barrier(n)
+
+    def run(i):
+        barrier.wait()
+        return function(i)
+
+    with ThreadPoolExecutor(n) as pool:
+        return list(pool.map(run, range(n)))
+
+
+class TestAccept:
+    def test_a_message_is_kept_byte_for_byte(self, store, message):
+        long = message(raw=b"OBX|1|NA|" * 5000)
+        receipt = store.accept(long, MessageState.NOT_ECG, None, b"AA")
+        assert (receipt.message_id, receipt.answer) == (long.id, b"AA")
+        assert (receipt.exam_ids, receipt.duplicate) == ((), False)
+        assert store.message_raw(long.id) == long.raw
+
+    def test_its_exams_are_kept_in_order(self, store, message, exam):
+        new = message()
+        exams = [exam("one"), exam("two")]
+        receipt = store.accept(new, MessageState.ACCEPTED, None, b"AA", exams)
+        assert receipt.exam_ids == (new.exam_id(0), new.exam_id(1))
+        loaded = [store.load_exam(id_) for id_ in receipt.exam_ids]
+        assert [e.patient.identifier for e in loaded] == ["one", "two"]
+
+    def test_a_duplicate_gets_the_first_answer(self, store, message, exam):
+        store.accept(message(), MessageState.ACCEPTED, None, b"first" * 100, [exam()])
+        again = message(received_at=NOW + timedelta(hours=1))
+        receipt = store.accept(again, MessageState.ACCEPTED, None, b"second", [exam()])
+        assert (receipt.answer, receipt.exam_ids) == (b"first" * 100, ())
+        assert receipt.duplicate
+        assert store.status(NOW).messages["accepted"] == 1
+        assert len(store.recent_exams(10)) == 1
+
+    def test_of_the_same_message_at_once_one_wins(self, store, message, exam):
+        new = message()
+
+        def accept(i):
+            return store.accept(new, MessageState.ACCEPTED, None, b"%d" % i, [exam()])
+
+        receipts = at_once(6, accept)
+        (winner,) = (r for r in receipts if not r.duplicate)
+        assert winner.exam_ids == (new.exam_id(0),)
+        assert {r.answer for r in receipts} == {winner.answer}
+        assert len(store.recent_exams(10)) == 1
+
+    def test_different_messages_at_once_are_all_kept(self, store, message, exam):
+        def accept(i):
+            new = message(str(i))
+            return store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam()]).duplicate
+
+        assert at_once(12, accept) == [False] * 12
+        assert store.status(NOW).exams["received"] == 12
+
+    def test_a_refusal_is_kept_with_its_reason(self, store, message):
+        store.accept(message(), MessageState.REFUSED, "lead-unknown", b"AR")
+        assert store.status(NOW).refusals == {"lead-unknown": 1}
+
+    @pytest.mark.parametrize("control_id", ["", "a\0b", "é" * 5000])
+    def test_any_control_id_is_recorded_and_found(self, store, message, exam, control_id):
+        store.accept(message(control_id), MessageState.ACCEPTED, None, b"AA", [exam()])
+        assert len(store.exam_by_control_id("CART^ED", control_id)) == 1
+
+    def test_what_fails_half_way_leaves_nothing(self, store, message, exam):
+        new = message()
+        with pytest.raises(StoreUnavailable):
+            store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam(), exam(None)])
+        with pytest.raises(NotFound):
+            store.message_raw(new.id)
+
+    def test_a_fault_names_no_patient(self, store, message, exam):
+        exams = [exam(identifier=None, authority="CANARY")]
+        with pytest.raises(StoreUnavailable) as caught:
+            store.accept(message(), MessageState.ACCEPTED, None, b"AA", exams)
+        assert "CANARY" not in "".join(traceback.format_exception(caught.value))
+        assert caught.value.detail in {
+            "IntegrityError SQLITE_CONSTRAINT_NOTNULL",
+            "NotNullViolation 23502",
+        }
+
+
+class TestLoad:
+    def test_everything_comes_back(self, store, received, ecg, message):
+        loaded = store.load_exam(received())
+        np.testing.assert_array_equal(loaded.ecg.voltage_mv, ecg.voltage_mv)
+        assert loaded.ecg.start == ecg.start
+        assert loaded.ecg.resolution_mv == ecg.resolution_mv
+        assert (loaded.patient.identifier, loaded.patient.authority) == ("4711", "HOSP")
+        assert (loaded.placer_order, loaded.filler_order) == ("P1", "F1")
+        assert (loaded.state, loaded.reason, loaded.attempts) == (ExamState.RECEIVED, None, 0)
+        assert (loaded.message_id, loaded.received_at) == (message().id, NOW)
+        assert "4711" not in repr(loaded)
+
+    @pytest.mark.parametrize(
+        ("acquired", "expected"),
+        [
+            (None, None),
+            (date(2026, 2, 28), date(2026, 2, 28)),
+            (NOW, NOW),
+            (
+                datetime(2026, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=2))),
+                datetime(2026, 2, 28, 22, 30, tzinfo=UTC),
+            ),
+        ],
+    )
+    def test_the_time_of_acquisition_is_never_made_more_exact(
+        self, store, received, acquired, expected
+    ):
+        loaded = store.load_exam(received(acquired=acquired)).acquired
+        assert (type(loaded), loaded) == (type(expected), expected)
+
+    def test_what_is_not_there(self, store):
+        with pytest.raises(NotFound, match=f"not-found: no exam {NOBODY}"):
+            store.load_exam(NOBODY)
+        with pytest.raises(NotFound, match=f"not-found: no message {NOBODY}"):
+            store.message_raw(NOBODY)
+
+
+class TestScoring:
+    @pytest.fixture
+    def scoring(self, store, received):
+        return store, received()
+
+    def test_attempts_are_counted_before_the_work(self, store, received):
+        exam_id = received()
+        assert store.begin_scoring(exam_id).attempts == 1
+        assert store.begin_scoring(exam_id).attempts == 2
+
+    def test_only_what_waits_is_begun(self, store, received, assessment):
+        exam_id = received()
+        store.save_assessment(exam_id, assessment())
+        assert store.begin_scoring(exam_id) is None
+        assert store.begin_scoring(NOBODY) is None
+
+    def test_corrupt_samples_end_the_exam(self, store, received):
+        exam_id = received()
+        with store._engine.begin() as connection:
+            connection.execute(text("UPDATE waveform SET n_samples = 7"))
+        assert store.begin_scoring(exam_id) is None
+        (summary,) = store.recent_exams(1)
+        assert (summary.state, summary.reason) == (ExamState.FAILED, "stored-bytes-corrupt")
+        with pytest.raises(Corrupt):
+            store.load_exam(exam_id)
+
+    @pytest.mark.parametrize(
+        ("destinations", "reason", "state"),
+        [
+            ((), None, ExamState.DELIVERED),
+            (("fhir",), None, ExamState.SCORED),
+            ((), "too-short", ExamState.UNSCORABLE),
+            (("fhir", "his", "fhir"), "too-short", ExamState.UNSCORABLE),
+        ],
+    )
+    def test_an_assessment_decides_the_state(
+        self, scoring, assessment, destinations, reason, state
+    ):
+        store, exam_id = scoring
+        new = assessment(*destinations, unscorable=reason)
+        deliveries = store.save_assessment(exam_id, new)
+        assert len(deliveries) == len(set(destinations))
+        (summary,) = store.recent_exams(1)
+        assert (summary.state, summary.reason) == (state, reason)
+        assert summary.findings == new.findings
+        assert store.read_report(exam_id).bundle == new.report
+
+    def test_a_second_assessment_changes_nothing(self, store, received, assessment):
+        exam_id = received()
+        first = store.save_assessment(exam_id, assessment("fhir"))
+        second = assessment("other", unscorable="noise", minutes=9)
+        assert store.save_assessment(exam_id, second) is None
+        assert store.recent_exams(1)[0].state is ExamState.SCORED
+        assert store.status(NOW).deliveries["pending"] == len(first) == 1
+
+    def test_of_assessments_at_once_one_wins(self, store, received, assessment):
+        exam_id = received()
+        saved = at_once(6, lambda i: store.save_assessment(exam_id, assessment(f"to-{i}")))
+        assert [s is None for s in saved].count(False) == 1
+        assert store.status(NOW).deliveries["pending"] == 1
+
+    def test_an_exam_that_is_not_there_is_not_assessed(self, store, assessment):
+        assert store.save_assessment(NOBODY, assessment()) is None
+
+    def test_failing_ends_only_what_waits(self, store, received, assessment):
+        waits, scored = received("1"), received("2")
+        store.save_assessment(scored, assessment("fhir"))
+        for exam_id in (waits, scored):
+            store.fail_exam(exam_id, "scoring-crashed")
+        assert store.load_exam(waits).state is ExamState.FAILED
+        assert store.load_exam(waits).reason == "scoring-crashed"
+        assert store.load_exam(scored).state is ExamState.SCORED
+
+
+class TestClaimWaiting:
+    def test_oldest_first_and_only_once(self, store, received):
+        second, first, third = (received(str(m), minutes=m) for m in (2, 1, 3))
+        assert store.claim_waiting_exams(NOW, 2) == (first, second)
+        assert store.claim_waiting_exams(NOW, 2) == (third,)
+        assert store.claim_waiting_exams(NOW, 2) == ()
+        assert set(store.claim_waiting_exams(LATER, 9)) == {first, second, third}
+
+    def test_what_its_intake_rang_waits_for_the_grace(self, store, received):
+        exam_id = received(rung=True)
+        assert store.claim_waiting_exams(NOW, 9) == ()
+        assert store.claim_waiting_exams(NOW + timedelta(seconds=1), 9) == (exam_id,)
+
+    def test_what_was_begun_waits_for_the_grace(self, store, received):
+        exam_id = received()
+        before = datetime.now(UTC)
+        store.begin_scoring(exam_id)
+        assert store.claim_waiting_exams(before, 9) == ()
+        assert store.claim_waiting_exams(LATER, 9) == (exam_id,)
+
+    def test_what_ended_is_left_alone(self, store, received, assessment):
+        store.save_assessment(received("1"), assessment())
+        store.fail_exam(received("2"), "scoring-crashed")
+        assert store.claim_waiting_exams(LATER, 9) == ()
+
+    def test_of_sweeps_at_once_one_gets_each(self, store, received):
+        ids = [received(str(i)) for i in range(20)]
+        claimed = at_once(5, lambda _: store.claim_waiting_exams(NOW, 20))
+        assert sorted(sum(claimed, ())) == sorted(ids)
