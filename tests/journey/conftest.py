@@ -1,5 +1,7 @@
 """Hisbundle as its users run it: real processes, real sockets, real databases."""
 
+import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -9,9 +11,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from db.records import NewExam, PatientRef
+from integration.hl7v2.encode import encode_ecg
+from model.ecg import Ecg
 
 # In every identifying field that a journey sends; none of it may ever be logged.
 CANARY = "ZZCANARY"
@@ -21,16 +28,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def wait_for(condition, what, timeout_s=60):
-    """Return the first true value of `condition()`; fail after a time that no machine needs."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    return pytest.fail(f"waited {timeout_s} s for {what}")
 
 
 class Installation:
@@ -51,17 +48,35 @@ class Installation:
             **{f"HISBUNDLE_{name}": value for name, value in settings.items()},
         }
 
+    @staticmethod
+    def wait_for(condition, what, timeout_s=60):
+        """Return the first true value of `condition()`; fail after a time that no machine needs."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if value := condition():
+                return value
+            time.sleep(0.05)
+        return pytest.fail(f"waited {timeout_s} s for {what}")
+
     def start(self, *command: str, **environment: str):
+        return self._popen([sys.executable, "-P", "-m", "integration", *command], environment)
+
+    def _popen(self, command, environment):
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "integration", *command],
+                command,
                 cwd=self.folder,
                 env=self.environment | environment,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         self.processes.append(process)
         return process
+
+    def python(self, program: str, *arguments: str):
+        """Start a program of the test's own in this installation's settings."""
+        return self._popen([sys.executable, "-P", "-c", program, *arguments], {})
 
     def run(self, *command: str):
         return subprocess.run(
@@ -76,7 +91,7 @@ class Installation:
 
     def serve(self, *options: str, **environment: str):
         process = self.start("serve", *options, **environment)
-        wait_for(lambda: process.poll() is not None or self.ready(), "the listeners")
+        self.wait_for(lambda: process.poll() is not None or self.ready(), "the listeners")
         assert process.poll() is None, self.log.read_text()[-3000:]
         return process
 
@@ -90,7 +105,7 @@ class Installation:
         """Return status and parsed body."""
         url = f"http://127.0.0.1:{self.http_port}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
@@ -108,7 +123,7 @@ class Installation:
             waiting = told["exams"]["received"] + told["exams"]["scored"]
             return told["recent"] if len(told["recent"]) >= count and not waiting else None
 
-        return wait_for(look, f"{count} ECGs to settle", 120)
+        return self.wait_for(look, f"{count} ECGs to settle", 120)
 
     def children(self, process):
         """Return the process ids below `process`."""
@@ -119,6 +134,17 @@ class Installation:
             text=True,
         )
         return [int(pid) for pid in found.stdout.split()]
+
+    def kill(self, pid: int):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def alive(self, pid: int):
+        """Tell whether a process runs; one that ended and waits for its parent does not."""
+        done = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False, text=True
+        )
+        return done.stdout.strip() not in {"", "Z"}
 
     def stop(self):
         for process in self.processes:
@@ -153,3 +179,41 @@ def install(tmp_path):
         installation.stop()
     for installation in made:
         installation.check_log()
+
+
+@pytest.fixture(scope="session")
+def ptbxl(tmp_path_factory):
+    """Folder of unpacked PTB-XL records (fold 9 at least)."""
+    if given := os.environ.get("ECG_DATA"):
+        return Path(given) / "ptbxl100"
+    packed = Path(__file__).parents[2].parent / "shared" / "data"
+    if not (packed / "ptbxl100" / "fold9.xz").is_file():
+        pytest.skip("PTB-XL is neither at $ECG_DATA nor in ../shared/data")
+    spec = importlib.util.spec_from_file_location("unpack", packed / "unpack.py")
+    assert spec is not None
+    assert spec.loader is not None
+    unpack = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(unpack)
+    folder = tmp_path_factory.mktemp("ptbxl100")
+    unpack.unpack_fold(packed / "ptbxl100" / "fold9.xz", folder)
+    return folder
+
+
+@pytest.fixture
+def message():
+    """A function that writes an ECG as a hospital's message, with canaries in every field."""
+
+    def write(ecg: Ecg, control_id: str) -> bytes:
+        now = datetime.now(UTC)
+        exam = NewExam(
+            PatientRef(f"{CANARY}-4711", f"{CANARY}HOSP"), ecg, now, f"{CANARY}-P", f"{CANARY}-F"
+        )
+        return encode_ecg(
+            exam,
+            control_id=control_id,
+            sender_application="CART",
+            sender_facility="ED",
+            now=now,
+        )
+
+    return write

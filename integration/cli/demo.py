@@ -1,0 +1,234 @@
+"""`hisbundle demo`: the whole product once, on a folder that is thrown away."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import click
+import httpx
+import pydicom.data
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from db.records import ExamState, ExamSummary, NewExam, NewMessage, PatientRef
+from db.store import Store
+from integration.formats import read_ecg
+from integration.hl7v2.ack import read_acknowledgement
+from integration.hl7v2.encode import encode_ecg
+from integration.hl7v2.framing import Frame, Framer, frame
+from integration.hl7v2.header import parse_header
+from model.ecg import Ecg
+from model.findings import Findings
+from model.simulate import simulate
+
+_RECORDING = "waveform_ecg.dcm"
+_KINDS = (
+    "normal",
+    "sinus-tachycardia",
+    "atrial-fibrillation",
+    "ventricular-ectopy",
+    "left-bundle-branch-block",
+    "inferior-st-elevation",
+    "left-ventricular-hypertrophy",
+    "lead-off",
+    "noisy",
+)
+_PATIENCE_S = 120.0
+_MAX_ANSWER_BYTES = 2**16
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One ECG of the demo."""
+
+    title: str
+    raw: bytes
+
+    @property
+    def exam_id(self) -> UUID:
+        """Ids follow from content, so the sender knows the report's id before it is made."""
+        header = parse_header(self.raw)
+        message = NewMessage.whole(
+            "mllp", header.sender, header.control_id, self.raw, datetime.now(UTC)
+        )
+        return message.exam_id(0)
+
+
+@click.command()
+def demo() -> None:
+    """Send one real and several simulated ECGs through the whole product; print what came out.
+
+    Starts the embedded default on free ports and a folder of its own, sends by MLLP, waits for the
+    reports, reads them over FHIR, and stops everything.
+    """
+    console = Console()
+    cases = _cases()
+    with tempfile.TemporaryDirectory(prefix="hisbundle-demo-") as name:
+        folder = Path(name)
+        mllp_port, http_port = _free_ports()
+        with _installation(folder, mllp_port, http_port) as base_url:
+            console.print(f"listening: MLLP 127.0.0.1:{mllp_port}, FHIR {base_url}")
+            with Progress(console=console, transient=True) as progress:
+                _send(cases, mllp_port, progress)
+                done = _wait(folder, cases, progress)
+            console.print(_table(cases, done, base_url))
+            console.print(_one_conclusion(cases, done, base_url), highlight=False)
+    if len(done) < len(cases):
+        raise click.ClickException(f"{len(cases) - len(done)} of {len(cases)} ECGs got no report")
+
+
+def _cases() -> list[_Case]:
+    path = pydicom.data.get_testdata_file(_RECORDING, download=False)
+    recordings = [("real: 12 leads, 10 s, 1000 Hz, from pydicom", read_ecg(Path(str(path))))]
+    recordings += [(f"simulated: {kind}", simulate(kind, seed=7)) for kind in _KINDS]
+    return [
+        _Case(title, _message(ecg, f"DEMO{n:04}"))
+        for n, (title, ecg) in enumerate(recordings, start=1)
+    ]
+
+
+def _message(ecg: Ecg, control_id: str) -> bytes:
+    now = datetime.now(UTC)
+    return encode_ecg(
+        NewExam(PatientRef(f"{control_id}-PAT", "DEMO"), ecg, now, f"{control_id}-ORDER"),
+        control_id=control_id,
+        sender_application="DEMO-CART",
+        sender_facility="DEMO",
+        now=now,
+    )
+
+
+def _free_ports() -> tuple[int, int]:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+@contextmanager
+def _installation(folder: Path, mllp_port: int, http_port: int) -> Iterator[str]:
+    """Run `hisbundle serve`; yield the base URL once it is ready."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("HISBUNDLE_")}
+    settings = {
+        "HISBUNDLE_DATA_DIR": str(folder),
+        "HISBUNDLE_MLLP__PORT": str(mllp_port),
+        "HISBUNDLE_HTTP__PORT": str(http_port),
+        "HISBUNDLE_LOG_LEVEL": "WARNING",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "integration", "serve"], cwd=folder, env=inherited | settings
+    )
+    try:
+        _wait_until_ready(process, f"http://127.0.0.1:{http_port}")
+        yield f"http://127.0.0.1:{http_port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/readyz").is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise click.ClickException("the listeners did not start; see the log above")
+
+
+def _send(cases: list[_Case], port: int, progress: Progress) -> None:
+    with socket.create_connection(("127.0.0.1", port), _PATIENCE_S) as connection:
+        for case in progress.track(cases, description="sending by MLLP"):
+            connection.sendall(frame(case.raw))
+            answer = read_acknowledgement(_answer(connection))
+            if answer.code != "AA":
+                raise click.ClickException(f"{case.title}: {answer.code} {answer.texts}")
+
+
+def _answer(connection: socket.socket) -> bytes:
+    framer = Framer(_MAX_ANSWER_BYTES)
+    while data := connection.recv(_MAX_ANSWER_BYTES):
+        for received in framer.feed(data):
+            if isinstance(received, Frame):
+                return received.payload
+    raise click.ClickException("the listener closed the connection")
+
+
+def _wait(folder: Path, cases: list[_Case], progress: Progress) -> dict[UUID, ExamSummary]:
+    store = Store.open(f"sqlite:///{folder / 'hisbundle.db'}")
+    task = progress.add_task("waiting for reports", total=len(cases))
+    deadline = time.monotonic() + _PATIENCE_S
+    done: dict[UUID, ExamSummary] = {}
+    try:
+        while len(done) < len(cases) and time.monotonic() < deadline:
+            time.sleep(0.05)
+            exams = store.recent_exams(len(cases))
+            done = {e.id: e for e in exams if e.state is not ExamState.RECEIVED}
+            progress.update(task, completed=len(done))
+    finally:
+        store.close()
+    return done
+
+
+def _table(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> Table:
+    table = Table("ECG", "quality", "anomaly", "types above threshold", "DiagnosticReport")
+    for case in cases:
+        exam = done.get(case.exam_id)
+        if exam is None or exam.findings is None:
+            table.add_row(case.title, "no answer", "", "", "")
+            continue
+        report = httpx.get(f"{base_url}/fhir/DiagnosticReport/{exam.id}").raise_for_status().json()
+        table.add_row(
+            case.title,
+            _quality(exam.findings),
+            _anomaly(exam.findings),
+            _types(exam.findings),
+            report["id"],
+        )
+    return table
+
+
+def _quality(findings: Findings) -> str:
+    quality = findings.quality
+    faults = [f"{f.lead} {f.reason}" for f in quality.lead_faults]
+    why = ", ".join([*quality.reasons, *faults][:2])
+    return f"{quality.verdict} ({why})" if why else quality.verdict
+
+
+def _anomaly(findings: Findings) -> str:
+    if findings.anomaly_score is None:
+        return "not scored"
+    return f"{findings.anomaly_score:.2f}{' !' if findings.anomalous else ''}"
+
+
+def _types(findings: Findings) -> str:
+    if findings.anomaly_score is None:
+        return "not scored"
+    told = [f"{t.code} {t.probability:.2f}" for t in findings.flagged_types]
+    return ", ".join(told) or "none"
+
+
+def _one_conclusion(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> str:
+    """Return one report's words, of the first ECG for which something is flagged."""
+    flagged = [c for c in cases if c.exam_id in done and _is_flagged(done[c.exam_id])]
+    if not flagged:
+        return "No ECG was flagged."
+    report = httpx.get(f"{base_url}/fhir/DiagnosticReport/{flagged[0].exam_id}").json()
+    return f"The report on `{flagged[0].title}` says:\n  {report['conclusion']}"
+
+
+def _is_flagged(exam: ExamSummary) -> bool:
+    return exam.findings is not None and bool(exam.findings.flagged_types)

@@ -1,0 +1,113 @@
+"""The same product on PostgreSQL and RabbitMQ, reports posted to a FHIR server that is not ours."""
+
+import os
+import socket
+import time
+
+import httpx
+import kombu
+import pytest
+from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+
+from integration.hl7v2.ack import read_acknowledgement
+from integration.hl7v2.framing import frame
+from model.simulate import simulate
+
+LOOPBACK_RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
+KINDS = ("normal", "sinus-tachycardia", "atrial-fibrillation", "left-bundle-branch-block")
+
+
+@pytest.fixture
+def rabbitmq_url():
+    """URL of a RabbitMQ with an empty queue, else a skip that says how to get one."""
+    url = os.environ.get("HISBUNDLE_TEST_RABBITMQ_URL", LOOPBACK_RABBITMQ)
+    try:
+        with kombu.Connection(url, connect_timeout=3) as connection:
+            connection.ensure_connection(max_retries=1)
+            connection.default_channel.queue_delete("hisbundle")
+    except OSError:
+        pytest.skip(
+            "NO RABBITMQ. Start one: docker run -d -p 127.0.0.1:5672:5672 rabbitmq:4, "
+            "or set HISBUNDLE_TEST_RABBITMQ_URL"
+        )
+    return url
+
+
+@pytest.fixture
+def site(install, fresh_postgres_url, rabbitmq_url, fhir_server):
+    """An installation on servers, migrated, its listener running and no worker yet."""
+    installation = install(
+        DATABASE_URL=fresh_postgres_url,
+        BROKER_URL=rabbitmq_url,
+        FHIR__BASE_URL=fhir_server,
+    )
+    done = installation.run("migrate")
+    assert done.returncode == 0, done.stderr
+    installation.serve()
+    return installation
+
+
+def send_all(installation, messages):
+    """Send messages on one connection, and expect AA for each."""
+    address = ("127.0.0.1", installation.mllp_port)
+    with socket.create_connection(address, 30) as connection, connection.makefile("rb") as stream:
+        for raw in messages:
+            connection.sendall(frame(raw))
+            answer = b""
+            while not answer.endswith(b"\x1c\r"):
+                answer += stream.read(1)
+            assert read_acknowledgement(answer.strip(b"\x0b\x1c\r") + b"\r").code == "AA"
+
+
+def reports_at(fhir_server, exam_id):
+    """Return the reports on an exam at the other side."""
+    query = {"identifier": f"urn:hisbundle:id|{exam_id}"}
+    found = httpx.get(f"{fhir_server}/DiagnosticReport", params=query).json()
+    return [entry["resource"] for entry in found.get("entry", [])]
+
+
+@pytest.mark.postgres
+@pytest.mark.rabbitmq
+def test_every_ecg_is_one_report_at_the_other_side_though_workers_are_killed(
+    site, message, fhir_server
+):
+    assert not site.children(site.processes[0])  # with a broker, workers are started apart
+    messages = [message(simulate(KINDS[n % 4], seed=n), f"P{n}") for n in range(16)]
+    send_all(site, messages[:8])
+    first, _ = site.start("worker"), site.start("worker")
+    site.wait_for(lambda: site.status()["exams"]["received"] < 8, "the first score")
+    for pid in [*site.children(first), first.pid]:
+        site.kill(pid)
+    send_all(site, messages[8:])
+    exams = site.settled(16)
+    assert {exam["state"] for exam in exams} == {"delivered"}
+    for exam in exams:
+        (report,) = reports_at(fhir_server, exam["id"])
+        DiagnosticReport.model_validate(report)
+        assert report["status"] == "preliminary"
+
+
+@pytest.mark.postgres
+@pytest.mark.rabbitmq
+def test_a_broker_that_is_away_costs_nothing(install, message, fresh_postgres_url):
+    installation = install(
+        DATABASE_URL=fresh_postgres_url,
+        BROKER_URL="amqp://guest:guest@127.0.0.1:1//",
+        WORKER__SWEEP_INTERVAL_S="0.5",
+    )
+    assert installation.run("migrate").returncode == 0
+    installation.serve()
+    started = time.monotonic()
+    send_all(installation, [message(simulate("normal", seed=1), "B1")])
+    assert time.monotonic() - started < 20
+    assert installation.status()["exams"]["received"] == 1
+
+
+@pytest.mark.postgres
+def test_a_listener_refuses_a_database_it_would_not_understand(install, fresh_postgres_url):
+    installation = install(
+        DATABASE_URL=fresh_postgres_url, BROKER_URL="amqp://guest:guest@127.0.0.1:1//"
+    )
+    assert installation.start("serve").wait(60) == 2
+    assert "schema-behind" in installation.log.read_text()
+    assert "hisbundle migrate" in installation.log.read_text()
