@@ -1,0 +1,128 @@
+"""What the read-only interface answers, without HTTP and without a store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from urllib.parse import urlencode
+
+from db.records import StoredReport
+from integration.fhir.codes import ID, Json
+from integration.fhir.search import MAX_COUNT, Query
+
+FHIR_JSON = "application/fhir+json"
+SERVED = ("DiagnosticReport", "Observation", "Device", "Provenance")
+
+_SEARCH_PARAMETERS = {
+    "_id": ("token", "the id of the exam"),
+    "identifier": ("token", f"{ID}|<id of the exam>, or the id alone"),
+    "patient": (
+        "reference",
+        (
+            "the patient's identifier, alone or as authority|identifier; also written "
+            "patient.identifier or patient:identifier, and likewise with subject. No Patient is "
+            "kept here, so no reference to one is understood."
+        ),
+    ),
+    "date": (
+        "date",
+        (
+            "day of acquisition as the sender wrote it, else of issue: a year, month or day with "
+            "eq, ge, gt, le, lt or no prefix"
+        ),
+    ),
+}
+
+
+def resources_of(report: StoredReport) -> dict[tuple[str, str], Json]:
+    """(type, id) -> resource of a stored Bundle, the report first, references made relative."""
+    found = [entry["resource"] for entry in report.bundle["entry"]]
+    names = {
+        entry["fullUrl"]: f"{resource['resourceType']}/{resource['id']}"
+        for entry, resource in zip(report.bundle["entry"], found, strict=True)
+    }
+    return {
+        (resource["resourceType"], resource["id"]): {
+            name: _relative(value, names) for name, value in resource.items()
+        }
+        for resource in found
+    }
+
+
+def searchset(base: str, query: Query, total: int, page: Sequence[StoredReport]) -> Json:
+    """Return one page of a search as a Bundle.
+
+    Args:
+        base: URL of this interface, such as `http://127.0.0.1:8080/fhir`.
+        query: what was asked.
+        total: how many reports match.
+        page: those of this page.
+    """
+    matches, included = [], []
+    for report in page:
+        for (kind, id_), resource in resources_of(report).items():
+            entry = {"fullUrl": f"{base}/{kind}/{id_}", "resource": resource}
+            if kind == "DiagnosticReport":
+                matches.append(entry | {"search": {"mode": "match"}})
+            elif kind == "Observation" and query.include_results:
+                included.append(entry | {"search": {"mode": "include"}})
+    links = [_link("self", base, query)]
+    if query.offset + len(page) < total and page:
+        links.append(_link("next", base, replace(query, offset=query.offset + len(page))))
+    bundle = {"resourceType": "Bundle", "type": "searchset", "total": total, "link": links}
+    return bundle | ({"entry": matches + included} if matches else {})
+
+
+def outcome(code: str, diagnostics: str) -> Json:
+    """Return an OperationOutcome with one error."""
+    issue = {"severity": "error", "code": code, "diagnostics": diagnostics}
+    return {"resourceType": "OperationOutcome", "issue": [issue]}
+
+
+def capabilities(base: str) -> Json:
+    """Return the CapabilityStatement: this much, and no more."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": "2026-11-22",
+        "kind": "instance",
+        "software": {"name": "Hisbundle", "version": version("hisbundle")},
+        "implementation": {"description": "AI reports on ECGs, read-only", "url": base},
+        "fhirVersion": "4.0.1",
+        "format": [FHIR_JSON],
+        "rest": [{"mode": "server", "resource": [_capability(kind) for kind in SERVED]}],
+    }
+
+
+def _capability(kind: str) -> Json:
+    reading: Json = {"type": kind, "interaction": [{"code": "read"}]}
+    if kind != "DiagnosticReport":
+        return reading
+    parameters = [
+        {"name": name, "type": type_, "documentation": text}
+        for name, (type_, text) in _SEARCH_PARAMETERS.items()
+    ]
+    return reading | {
+        "interaction": [{"code": "read"}, {"code": "search-type"}],
+        "searchInclude": ["DiagnosticReport:result"],
+        "searchParam": parameters,
+        "documentation": f"_count up to {MAX_COUNT}; follow the next links. Latest issued first.",
+    }
+
+
+def _link(relation: str, base: str, query: Query) -> Json:
+    paging = (("_count", str(query.count)), ("_offset", str(query.offset)))
+    return {
+        "relation": relation,
+        "url": f"{base}/DiagnosticReport?{urlencode((*query.parameters, *paging))}",
+    }
+
+
+def _relative(node: object, names: Mapping[str, str]) -> object:
+    if isinstance(node, dict):
+        return {
+            key: names.get(value, value)
+            if key == "reference" and isinstance(value, str)
+            else _relative(value, names)
+            for key, value in node.items()
+        }
+    return [_relative(value, names) for value in node] if isinstance(node, list) else node

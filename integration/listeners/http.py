@@ -1,0 +1,236 @@
+"""The read-only FHIR interface and the health checks over HTTP.
+
+    GET /fhir/DiagnosticReport?identifier= &patient= &date= &_id= &_count= &_include=
+    GET /fhir/{DiagnosticReport,Observation,Device,Provenance}/{id}
+    GET /fhir/metadata
+    GET /livez     this process answers
+    GET /readyz    and its database does
+
+There is no authentication: it is meant for loopback. A browser's page could still reach it through
+a name that its owner points at 127.0.0.1, so only known host names are answered. Logs say route
+and status, never a URL: URLs hold patients' identifiers.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import orjson
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from db.errors import NotFound, StoreUnavailable
+from db.records import StoredReport
+from db.store import Store
+from integration.errors import Refused
+from integration.fhir.codes import Json
+from integration.fhir.reading import (
+    FHIR_JSON,
+    SERVED,
+    capabilities,
+    outcome,
+    resources_of,
+    searchset,
+)
+from integration.fhir.search import exam_id_in, parse_query
+from model.errors import HisbundleError
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+RETRY_AFTER_S = 5
+_ISSUE = {400: "value", 404: "not-found", 405: "not-supported", 406: "not-supported"}
+_FORMATS = {"json", "application/json", FHIR_JSON}
+_ACCEPTED = {"*/*", "application/*", *_FORMATS}
+_log = logging.getLogger(__name__)
+
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(
+    store: Store, *, allowed_hosts: Collection[str] | None = LOOPBACK_NAMES
+) -> Starlette:
+    """Return the application.
+
+    Args:
+        store: read only.
+        allowed_hosts: names in the Host header that are answered; None answers every name, for
+            where something else decides who gets here.
+    """
+    resources = _Resources(store)
+    app = Starlette(
+        routes=[
+            Route("/fhir/metadata", _negotiated(_metadata)),
+            Route("/fhir/DiagnosticReport", _negotiated(resources.search)),
+            Route("/fhir/{kind}/{id}", _negotiated(resources.read)),
+            Route("/livez", _live),
+            Route("/readyz", resources.ready),
+        ],
+        middleware=[Middleware(_Guard, allowed_hosts=allowed_hosts)],
+        exception_handlers={
+            Refused: _refused,
+            NotFound: _not_found,
+            StoreUnavailable: _unavailable,
+            HTTPException: _http_error,
+        },
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Resources:
+    """The endpoints that need the store; it blocks, so it is asked from threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def search(self, request: Request) -> Response:
+        query = parse_query(request.query_params.multi_items())
+        total = 0
+        page: tuple[StoredReport, ...] = ()
+        if not query.impossible:
+            total, page = await run_in_threadpool(
+                self._store.search_reports,
+                identifier=query.identifier,
+                authority=query.authority,
+                business_identifier=query.exam_id,
+                date_from=query.date_from,
+                date_to=query.date_to,
+                offset=query.offset,
+                limit=query.count,
+            )
+        return _json(searchset(_base(request), query, total, page))
+
+    async def read(self, request: Request) -> Response:
+        kind, id_ = request.path_params["kind"], request.path_params["id"]
+        exam_id = exam_id_in(id_)
+        if kind not in SERVED or exam_id is None:
+            raise HTTPException(404)
+        report = await run_in_threadpool(self._store.read_report, exam_id)
+        resource = resources_of(report).get((kind, id_))
+        if resource is None:
+            raise HTTPException(404)
+        return _json(resource)
+
+    async def ready(self, _: Request) -> Response:
+        try:
+            await run_in_threadpool(self._store.ping)
+        except HisbundleError as error:
+            return _json({"status": "not ready", "reason": error.reason}, 503, "application/json")
+        return _json({"status": "ready"}, 200, "application/json")
+
+
+async def _live(_: Request) -> Response:
+    return _json({"status": "alive"}, 200, "application/json")
+
+
+async def _metadata(request: Request) -> Response:
+    return _json(capabilities(_base(request)))
+
+
+def _negotiated(endpoint: _Endpoint) -> _Endpoint:
+    async def answer(request: Request) -> Response:
+        if not _speaks_json(request):
+            raise HTTPException(406, f"only {FHIR_JSON} is spoken here")
+        return await endpoint(request)
+
+    return answer
+
+
+def _speaks_json(request: Request) -> bool:
+    """Whether `_format`, else Accept, leaves room for JSON."""
+    if asked := request.query_params.get("_format"):
+        return asked.replace(" ", "+").lower() in _FORMATS  # a plain + in a query means a space
+    kinds = request.headers.get("accept", "*/*").lower().split(",")
+    return any(kind.split(";")[0].strip() in _ACCEPTED for kind in kinds)
+
+
+def _base(request: Request) -> str:
+    return f"{request.base_url}fhir"
+
+
+def _json(body: Json, status: int = 200, media_type: str = FHIR_JSON) -> Response:
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(orjson.dumps(body), status, headers, media_type)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    reason = getattr(error, "reason", "")
+    code = "not-supported" if reason == "parameter-unsupported" else "value"
+    return _json(outcome(code, str(error)), 400)
+
+
+async def _not_found(request: Request, _: Exception) -> Response:
+    return await _http_error(request, HTTPException(404))
+
+
+async def _unavailable(_: Request, __: Exception) -> Response:
+    response = _json(outcome("transient", "the database is not available"), 503)
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 500)
+    detail = getattr(error, "detail", HTTPStatus(status).phrase)
+    response = _json(outcome(_ISSUE.get(status, "processing"), detail), status)
+    response.headers.update(getattr(error, "headers", None) or {})
+    return response
+
+
+class _Guard:
+    """Answers only known hosts, turns what breaks into a 500, and logs route and status."""
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str] | None) -> None:
+        self._app = app
+        self._allowed = allowed_hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._chosen(scope)(scope, receive, noting)
+        except Exception:  # noqa: BLE001 - the last resort of a request
+            # Starlette would hand it to the server, which logs the text; that may quote a report.
+            _log.exception("request broke route=%s", _route(scope))
+            if not status:
+                broken = outcome("exception", "internal error; see the log of this server")
+                await _json(broken, 500)(scope, receive, noting)
+        _log.info(
+            "http method=%s route=%s status=%d ms=%.1f",
+            scope["method"],
+            _route(scope),
+            status,
+            1000 * (time.perf_counter() - started),
+        )
+
+    def _chosen(self, scope: Scope) -> ASGIApp:
+        if self._allowed is None or _host_name(scope) in self._allowed:
+            return self._app
+        return _json(outcome("security", "this host name is not served here"), 421)
+
+
+def _host_name(scope: Scope) -> str | None:
+    try:
+        return urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
+    except ValueError:
+        return None
+
+
+def _route(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", "none")
