@@ -92,9 +92,9 @@ class Framer:
         yield from self._rejected()
 
     @property
-    def unfinished(self) -> bool:
-        """Whether a block has begun and not ended."""
-        return self._state is not _State.OUTSIDE
+    def ending(self) -> bool:
+        """Whether a block lacks only its CR; `settle` then takes it without."""
+        return self._state is _State.ENDING
 
     def _text(self, data: bytes) -> Iterator[Received]:
         if not data:

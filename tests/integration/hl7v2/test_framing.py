@@ -111,13 +111,14 @@ def test_endless_noise_is_not_held_either():
     assert [j.size for j in framer.close()] == [100 * KEPT_JUNK_BYTES]
 
 
-def test_unfinished_tells_a_begun_block_from_silence():
+def test_ending_tells_that_only_the_cr_is_missing():
     framer = Framer(100)
-    assert not framer.unfinished
     assert list(framer.feed(b"\x0bA")) == []
-    assert framer.unfinished
-    assert list(framer.feed(b"\x1c\r")) == [Frame(b"A")]
-    assert not framer.unfinished
+    assert not framer.ending
+    assert list(framer.feed(b"\x1c")) == []
+    assert framer.ending
+    assert list(framer.feed(b"\r")) == [Frame(b"A")]
+    assert not framer.ending
 
 
 def fed_in_pieces(data, cuts, max_bytes=40):
