@@ -162,9 +162,9 @@ class _Pending:
             return
         if fitted:
             self._digest.update(self.kept)
-            self.kept += data[:KEPT_JUNK_BYTES]
             del self.kept[KEPT_JUNK_BYTES:]
         self._digest.update(data)
+        self.kept += data[: KEPT_JUNK_BYTES - len(self.kept)]
 
     @property
     def overflowed(self) -> bool:

@@ -33,7 +33,11 @@ _BACKLOG = 128
 
 
 class MllpListener:
-    """A listening socket and its connections."""
+    """A listening socket and its connections.
+
+    Attributes:
+        port: the port in use.
+    """
 
     def __init__(self, settings: MllpSettings, answer: Answer) -> None:
         """Take what every connection needs; `serve_mllp` starts it.
@@ -49,12 +53,8 @@ class MllpListener:
         self._free = asyncio.Semaphore(settings.max_connections)
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._socket = _listening_socket(settings.host, settings.port)
+        self.port: int = self._socket.getsockname()[1]
         self._accepting = asyncio.create_task(self._accept())
-
-    @property
-    def port(self) -> int:
-        """The port in use."""
-        return int(self._socket.getsockname()[1])
 
     async def stop(self) -> None:
         """Take no more connections, finish the messages in progress, close everything."""
