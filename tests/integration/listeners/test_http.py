@@ -1,0 +1,317 @@
+"""The read-only interface over a real SQLite store."""
+
+import asyncio
+import logging
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+import httpx
+import numpy as np
+import pytest
+from fhir.resources.R4B import get_fhir_model_class
+
+from db.errors import NotFound, StoreUnavailable
+from db.migrate import upgrade
+from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
+from db.store import Store
+from integration.fhir.report import build_report
+from integration.listeners.http import create_app
+from model.ecg import Ecg
+from model.findings import ABNORMALITY_TYPES, Findings, ModelIdentity, Quality, TypeFinding
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+MODEL = ModelIdentity("resting-12", "1", "ab" * 32)
+FINDINGS = Findings(
+    Quality("good"),
+    MODEL,
+    tuple(TypeFinding(c, 0.1, 0.5) for c in ABNORMALITY_TYPES),
+    0.8,
+    0.2,
+    0.9,
+)
+# patient, authority, acquired
+EXAMS = [
+    ("ZZCANARY1", "ADT", datetime(2026, 3, 1, 8, tzinfo=UTC)),
+    ("ZZCANARY1", "ADT", datetime(2026, 3, 2, 8, tzinfo=UTC)),
+    ("ZZCANARY1", "OTHER", date(2026, 3, 3)),
+    ("ZZCANARY2", None, None),
+]
+
+
+def stored(store, ordinal, identifier, authority, acquired):
+    ecg = Ecg(np.zeros((1, 100), np.float32), ("II",), 100.0)
+    message = NewMessage.whole("mllp", "CART", str(ordinal), b"MSH", NOW)
+    exam = NewExam(PatientRef(identifier, authority), ecg, acquired)
+    (exam_id,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam]).exam_ids
+    issued = NOW + timedelta(seconds=ordinal)
+    report = build_report(store.begin_scoring(exam_id), FINDINGS, issued=issued)
+    store.save_assessment(exam_id, NewAssessment(FINDINGS, issued, report))
+    return exam_id
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'hisbundle.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def exam_ids(store):
+    return [str(stored(store, i, *exam)) for i, exam in enumerate(EXAMS)]
+
+
+def request(app, path, method="GET", base="http://127.0.0.1:8080", **headers):
+    async def ask():
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=True), base_url=base
+        ) as client:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return await client.request(method, path, headers=named)
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def get(store, exam_ids):
+    app = create_app(store)
+
+    def ask(path, status=200, **options):
+        answer = request(app, path, **options)
+        assert answer.status_code == status, answer.text
+        if path.startswith("/fhir"):
+            assert answer.headers["content-type"] == "application/fhir+json"
+            body = answer.json()
+            get_fhir_model_class(body["resourceType"]).model_validate(body)
+        assert answer.headers["cache-control"] == "no-store"
+        return answer
+
+    return ask
+
+
+def found(answer):
+    return [
+        entry["resource"]["id"]
+        for entry in answer.json().get("entry", [])
+        if entry["search"]["mode"] == "match"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "ordinals"),
+    [
+        ("", [3, 2, 1, 0]),
+        ("patient=ZZCANARY1", [2, 1, 0]),
+        ("patient=ADT|ZZCANARY1", [1, 0]),
+        ("patient.identifier=ADT%7CZZCANARY1", [1, 0]),
+        ("subject:identifier=OTHER|ZZCANARY1", [2]),
+        ("patient=ADT|ZZCANARY2", []),
+        ("patient=ZZCANARY2", [3]),
+        ("patient=zzcanary1", []),
+        ("date=2026-03-01", [0]),
+        ("date=ge2026-03-02&date=lt2026-03-04", [2, 1]),
+        ("date=2026-03", [3, 2, 1, 0]),
+        ("date=gt2026-03-03", [3]),  # its time is unknown: the day of issue counts
+        ("patient=ADT|ZZCANARY1&date=le2026-03-01", [0]),
+        ("identifier=PLACER", []),
+    ],
+)
+def test_search(get, exam_ids, query, ordinals):
+    answer = get(f"/fhir/DiagnosticReport?{query}")
+    assert found(answer) == [exam_ids[i] for i in ordinals]
+    assert answer.json()["total"] == len(ordinals)
+
+
+def test_search_by_identifier(get, exam_ids):
+    for query in (f"_id={exam_ids[1]}", f"identifier=urn:hisbundle:id|{exam_ids[1]}"):
+        assert found(get(f"/fhir/DiagnosticReport?{query}")) == [exam_ids[1]]
+
+
+def test_next_links_lead_through_every_report_once(get, exam_ids):
+    url, seen = "/fhir/DiagnosticReport?date=ge2026&_count=3", []
+    while url:
+        answer = get(url)
+        assert answer.json()["total"] == 4
+        seen += found(answer)
+        url = {link["relation"]: link["url"] for link in answer.json()["link"]}.get("next")
+    assert seen == exam_ids[::-1]
+
+
+def test_count_zero_gives_the_total_alone(get):
+    answer = get("/fhir/DiagnosticReport?_count=0")
+    assert answer.json()["total"] == 4
+    assert found(answer) == []
+
+
+def test_included_results_can_be_read_one_by_one(get, exam_ids):
+    answer = get(f"/fhir/DiagnosticReport?_id={exam_ids[0]}&_include=DiagnosticReport:result")
+    entries = answer.json()["entry"]
+    assert len(entries) == 8
+    for entry in entries:
+        assert (
+            get(entry["fullUrl"].removeprefix("http://127.0.0.1:8080")).json()
+            == (entry["resource"])
+        )
+
+
+def test_read_report_and_all_it_refers_to(get, exam_ids):
+    report = get(f"/fhir/DiagnosticReport/{exam_ids[0]}").json()
+    assert report["status"] == "preliminary"
+    assert report["subject"]["identifier"]["value"] == "ZZCANARY1"
+    anomaly = get(f"/fhir/{report['result'][0]['reference']}").json()
+    assert anomaly["valueQuantity"]["value"] == 0.2
+    assert get(f"/fhir/{anomaly['device']['reference']}").json()["version"][0]["value"] == "1"
+    provenance = get(f"/fhir/Provenance/{exam_ids[0]}-provenance").json()
+    assert {"reference": f"DiagnosticReport/{exam_ids[0]}"} in provenance["target"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/fhir/DiagnosticReport/00000000-0000-0000-0000-000000000000",
+        "/fhir/DiagnosticReport/nonsense",
+        "/fhir/DiagnosticReport/{exam}-mi",
+        "/fhir/Observation/{exam}",
+        "/fhir/Observation/{exam}-nothing",
+        "/fhir/Patient/{exam}",
+        "/fhir/Patient",
+        "/fhir/DiagnosticReport/",
+        "/fhir/DiagnosticReport/{exam}/_history/1",
+        "/fhir",
+    ],
+)
+def test_not_found(get, exam_ids, path):
+    answer = get(path.format(exam=exam_ids[0]), 404)
+    assert answer.json()["issue"][0]["code"] == "not-found"
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("family=Roe", "not-supported"),
+        ("date=yesterday", "value"),
+        ("_count=-1", "value"),
+        ("patient=Patient/1", "value"),
+    ],
+)
+def test_bad_searches(get, query, code):
+    assert get(f"/fhir/DiagnosticReport?{query}", 400).json()["issue"][0]["code"] == code
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_can_be_written(get, exam_ids, method):
+    for path in ("/fhir/DiagnosticReport", f"/fhir/DiagnosticReport/{exam_ids[0]}"):
+        answer = get(path, 405, method=method)
+        assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "status"),
+    [
+        ("application/fhir+json", "", 200),
+        ("application/json;q=0.9", "", 200),
+        ("text/html, */*;q=0.1", "", 200),
+        ("application/*", "", 200),
+        ("application/fhir+xml", "", 406),
+        ("text/html", "", 406),
+        ("text/html", "?_format=json", 200),
+        ("*/*", "?_format=application/fhir+json", 200),
+        ("*/*", "?_format=application/fhir%2Bjson", 200),
+        ("*/*", "?_format=xml", 406),
+    ],
+)
+def test_only_json(get, accept, query, status):
+    get(f"/fhir/DiagnosticReport{query}", status, Accept=accept)
+    get(f"/fhir/metadata{query}", status, Accept=accept)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8080", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:8080", 200),
+        ("rebound.example:8080", 421),
+        ("127.0.0.1.example", 421),
+        ("[", 421),
+    ],
+)
+def test_only_known_host_names_are_answered(get, host, status):
+    get("/fhir/metadata", status, Host=host)
+
+
+def test_every_host_name_where_the_settings_say_so(store):
+    app = create_app(store, allowed_hosts=None)
+    answer = request(app, "/fhir/metadata", base="https://ecg.hospital.example")
+    assert answer.json()["implementation"]["url"] == "https://ecg.hospital.example/fhir"
+
+
+def test_health(get):
+    assert get("/livez").json() == {"status": "alive"}
+    assert get("/readyz").json() == {"status": "ready"}
+
+
+class BrokenStore:
+    """A store whose every answer is the same error."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def ping(self):
+        raise self._error
+
+    def read_report(self, exam_id):
+        raise self._error
+
+    def search_reports(self, **_):
+        raise self._error
+
+
+PATHS = ["/fhir/DiagnosticReport", f"/fhir/DiagnosticReport/{UUID(int=1)}"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_store_that_is_down(path):
+    app = create_app(BrokenStore(StoreUnavailable("store-unavailable", "database is locked")))
+    answer = request(app, path)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert answer.json()["issue"][0]["code"] == "transient"
+    ready = request(app, "/readyz")
+    assert (ready.status_code, ready.json()["reason"]) == (503, "store-unavailable")
+    assert request(app, "/livez").status_code == 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_breaks_is_told_without_its_words(path, caplog):
+    app = create_app(BrokenStore(RuntimeError("ZZCANARY1")))
+    answer = request(app, path)
+    assert answer.status_code == 500
+    assert answer.json()["issue"][0]["code"] == "exception"
+    assert "ZZCANARY1" not in answer.text
+    messages = [record.getMessage() for record in caplog.records]
+    assert any(message.startswith("request broke route=/fhir/") for message in messages)
+
+
+def test_report_that_vanishes_is_not_found():
+    app = create_app(BrokenStore(NotFound("not-found", "no report")))
+    assert request(app, PATHS[1]).status_code == 404
+
+
+def test_logs_say_route_and_status_and_nothing_of_the_patient(get, exam_ids, caplog):
+    caplog.set_level(logging.DEBUG)
+    get("/fhir/DiagnosticReport?patient=ZZCANARY1")
+    get("/fhir/DiagnosticReport?patient=ZZCANARY1,2", 400)
+    get("/fhir/DiagnosticReport/ZZCANARY1", 404)
+    get("/ZZCANARY1", 404)
+    ours = [r.getMessage() for r in caplog.records if r.name == "integration.listeners.http"]
+    assert [line.rpartition(" ms=")[0] for line in ours] == [
+        "http method=GET route=/fhir/DiagnosticReport status=200",
+        "http method=GET route=/fhir/DiagnosticReport status=400",
+        "http method=GET route=/fhir/{kind}/{id} status=404",
+        "http method=GET route=none status=404",
+    ]
+    others = [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
+    assert not [r for r in others if "ZZCANARY" in r.getMessage()]
