@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -65,8 +66,6 @@ def faults() -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise StoreUnavailable("store-unavailable", _name(error.orig)) from None
-    except sqlite3.Error as error:  # of _prepare_sqlite: SQLAlchemy wraps no listener's errors
-        raise StoreUnavailable("store-unavailable", _name(error)) from None
     except PoolTimeoutError:
         raise StoreUnavailable("store-unavailable", "no free connection") from None
 
@@ -110,12 +109,30 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_WAIT_FOR_LOCK_MS}")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _switch_to_wal(cursor)
     # In WAL mode NORMAL syncs at checkpoints only: a power failure would take commits that were
     # acknowledged to a sender, who then never sends again. FULL syncs at every commit.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """Make the file a WAL file, once for ever.
+
+    Processes that open a new file at the same moment are in each other's way here, and
+    busy_timeout does not apply to this one step.
+    """
+    deadline = time.monotonic() + _WAIT_FOR_LOCK_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -17,6 +17,8 @@ VERSIONS = Path(__file__).parent / "migrations" / "versions"
 def upgrade(url: str) -> None:
     """Run what is missing of the migrations, in one transaction; nothing when none is.
 
+    Any number of processes may do so at once; in one process one thread (Alembic keeps globals).
+
     Raises:
         StoreUnavailable: the database cannot be reached, or others keep its tables locked.
         StoreUnusable: the URL is not supported, or the schema is a later version's.

@@ -125,7 +125,7 @@ def _counts(
 ) -> dict[str, int]:
     """Return every state with its count, 0 included."""
     counted = select(column, func.count()).group_by(column)
-    found = {state: count for state, count in session.execute(counted)}
+    found = dict(session.execute(counted).all())
     return {state.value: found.get(state, 0) for state in states}
 
 

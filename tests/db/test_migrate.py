@@ -1,0 +1,132 @@
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from db.engine import open_engine
+from db.errors import StoreUnavailable, StoreUnusable
+from db.migrate import check, revise, upgrade
+from db.tables import Base
+
+
+def described(engine):
+    """Everything that the database itself says of its tables."""
+    inspector = inspect(engine)
+    return {
+        table: {
+            "columns": [
+                (c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(table)
+            ],
+            "checks": _sorted(inspector.get_check_constraints(table)),
+            "uniques": _sorted(inspector.get_unique_constraints(table)),
+            "indexes": _sorted(inspector.get_indexes(table)),
+            "key": inspector.get_pk_constraint(table),
+            "references": _sorted(inspector.get_foreign_keys(table)),
+        }
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def _sorted(items):
+    return sorted((_plain(item) for item in items), key=lambda item: item["name"])
+
+
+def _plain(value):
+    """As nested dicts of text: a partial index's condition is an object, equal to no other."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    return str(value)
+
+
+def test_the_tables_are_what_the_migrations_make(fresh_url):
+    upgrade(fresh_url)
+    engine = open_engine(fresh_url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    migrated = described(engine)
+    Base.metadata.drop_all(engine)
+    Base.metadata.create_all(engine)
+    assert described(engine) == migrated
+    assert set(migrated) == set(Base.metadata.tables)
+    engine.dispose()
+
+
+def test_an_upgraded_database_passes_the_check_and_a_second_upgrade(fresh_url):
+    with pytest.raises(StoreUnusable, match="schema-behind: run `hisbundle migrate`"):
+        check(fresh_url)
+    upgrade(fresh_url)
+    upgrade(fresh_url)
+    check(fresh_url)
+
+
+def test_processes_that_start_together_migrate_once(fresh_url):
+    code = "import sys; from db.migrate import upgrade; upgrade(sys.argv[1])"
+    processes = [subprocess.Popen([sys.executable, "-c", code, fresh_url]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    check(fresh_url)
+
+
+@pytest.mark.parametrize("run", [check, upgrade])
+def test_a_later_versions_schema_is_left_alone(fresh_url, run):
+    upgrade(fresh_url)
+    engine = open_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StoreUnusable) as caught:
+        run(fresh_url)
+    assert caught.value.reason == "schema-unknown"
+
+
+@pytest.mark.parametrize("run", [check, upgrade])
+def test_a_server_that_is_away(run):
+    with pytest.raises(StoreUnavailable):
+        run("postgresql://postgres@127.0.0.1:1/x")
+
+
+def test_a_migration_that_breaks_leaves_nothing(fresh_url):
+    engine = open_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE waveform (in_the_way INTEGER)"))
+    with pytest.raises(StoreUnavailable):
+        upgrade(fresh_url)
+    assert inspect(engine).get_table_names() == ["waveform"]
+    engine.dispose()
+
+
+def test_a_new_migration_starts_with_the_rules(fresh_url, tmp_path, capsys):
+    upgrade(fresh_url)
+    engine = open_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE exam DROP COLUMN placer_order"))
+        connection.execute(text("DROP INDEX ix_report_issued_at"))
+        connection.execute(text("ALTER TABLE message DROP COLUMN original_size"))
+    engine.dispose()
+    path = revise(fresh_url, "two lost columns", tmp_path)
+    capsys.readouterr()  # Alembic prints where it writes
+    assert path == tmp_path / "0002_two_lost_columns.py"
+    content = path.read_text()
+    assert "Never edit a migration that was released" in content
+    assert "sa.Column('placer_order', sa.String(), nullable=True)" in content
+    spec = importlib.util.spec_from_file_location("migration", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (module.revision, module.down_revision) == ("0002", "0001")
+
+
+def test_a_new_migration_names_no_type_of_ours(fresh_url, tmp_path, capsys):
+    upgrade(fresh_url)
+    engine = open_engine(fresh_url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE delivery"))
+    engine.dispose()
+    content = revise(fresh_url, "a lost table", tmp_path).read_text()
+    capsys.readouterr()
+    assert "sa.Column('next_attempt_at', sa.DateTime(timezone=True), nullable=False)" in content
+    assert "sa.Column('last_answer', sa.String(length=2000), nullable=True)" in content
+    assert "db.tables" not in content.partition("import sqlalchemy")[2]
