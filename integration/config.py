@@ -52,6 +52,11 @@ class HttpSettings(_Section):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65_535, description="port; 0 takes a free one")
 
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return _is_loopback(self.host)
+
 
 class FhirSettings(_Section):
     """The FHIR server that reports are posted to."""

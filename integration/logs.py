@@ -10,7 +10,7 @@ _ExcInfo: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 )
 _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s"
-_CHATTY = ("httpx", "httpcore", "kombu", "amqp", "celery.worker.strategy", "celery.app.trace")
+_CHATTY = ("alembic", "amqp", "asyncio", "celery", "httpcore", "httpx", "kombu", "uvicorn")
 
 
 class PlainFormatter(logging.Formatter):

@@ -14,7 +14,7 @@ from db.store import Store
 from integration.config import HttpSettings, MllpSettings, Settings
 from integration.errors import ConfigError
 from integration.intake import Hl7Intake
-from integration.listeners.http import create_app
+from integration.listeners.http import LOOPBACK_NAMES, create_app
 from integration.listeners.mllp import serve_mllp
 from integration.queue import SCORE, Bell, make_celery
 from integration.supervisor import keep_worker
@@ -58,7 +58,7 @@ async def _serve(settings: Settings, store: Store, intake: Hl7Intake, *, with_wo
         http_socket = _listen(settings.http)
     with _address_told(settings.mllp):
         mllp = await serve_mllp(settings.mllp, intake.answer)
-    http = _http_server(store)
+    http = _http_server(settings.http, store)
     tasks = [asyncio.create_task(http.serve(sockets=[http_socket]))]
     if with_worker:
         tasks.append(asyncio.create_task(keep_worker(stop, settings.worker.time_limit_s)))
@@ -72,9 +72,9 @@ async def _serve(settings: Settings, store: Store, intake: Hl7Intake, *, with_wo
     _log.info("stopped")
 
 
-def _http_server(store: Store) -> uvicorn.Server:
+def _http_server(settings: HttpSettings, store: Store) -> uvicorn.Server:
     config = uvicorn.Config(
-        create_app(store),
+        create_app(store, allowed_hosts=LOOPBACK_NAMES if settings.loopback else None),
         access_log=False,  # a query string names patients
         log_config=None,
         server_header=False,
