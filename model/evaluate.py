@@ -18,6 +18,7 @@ from model.baseline import BeatPca, median_beat
 from model.datasets.ptbxl import TYPES, PtbXl, millivolts
 from model.detector import Detector, Opinion, prepared_for
 from model.ecg import LEADS_12, LIMB_LEADS, Ecg
+from model.errors import DatasetError
 from model.findings import ABNORMALITY_TYPES, Quality
 from model.metrics import Estimate, Rows, bootstrap
 from model.quality import assess_quality
@@ -62,7 +63,13 @@ class Scored:
 
 
 def score_dataset(detector: Detector, data: PtbXl, on_ecg: OnEcg = lambda: None) -> Scored:
-    """Gate, prepare and read every row."""
+    """Gate, prepare and read every row.
+
+    Raises:
+        DatasetError: `statements-differ` between the model and the data set.
+    """
+    if data.statement_names != detector.card.statements:
+        raise DatasetError("statements-differ", "the model was trained on other statements")
     quality, pieces = [], []
     for row in range(len(data.ecg_id)):
         ecg = ecg_of(data, row)

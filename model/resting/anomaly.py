@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import AnomalyCalibration, Tensors
+from model.errors import BundleError
 from model.resting.reading import Measured
 
 COMPONENTS = ("restoration", "latent", "types")
@@ -36,8 +37,15 @@ class NormalCodes:
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> Self:
-        """Inverse of tensors."""
-        return cls(tensors["normal_codes.mean"], tensors["normal_codes.precision"])
+        """Inverse of tensors.
+
+        Raises:
+            BundleError: `bundle-altered` when they are not among the tensors.
+        """
+        try:
+            return cls(tensors["normal_codes.mean"], tensors["normal_codes.precision"])
+        except KeyError as error:
+            raise BundleError("bundle-altered", f"no tensor {error}") from error
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """For the bundle."""
