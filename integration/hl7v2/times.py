@@ -7,7 +7,8 @@ from integration.errors import Refused
 
 # The fraction's dot is optional: a monitor that writes `20260124131540000+0800` is in the field.
 _STAMP = re.compile(
-    r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(\d\d)(?:(\d\d)(?:\.?(\d{1,9}))?)?)?)?)?([+-]\d{4})?"
+    r"(\d{4})(?:(\d\d)(?:(\d\d)(?:(\d\d)(\d\d)(?:(\d\d)(?:\.?(\d{1,9}))?)?)?)?)?([+-]\d{4})?",
+    re.ASCII,
 )
 _MAX_OFFSET = timedelta(hours=14)
 
