@@ -117,4 +117,6 @@ def _table(findings: Findings) -> list[str]:
 
 
 def _when(moment: datetime | date | None) -> str:
+    if isinstance(moment, datetime):
+        return moment.isoformat(" ", "seconds")
     return moment.isoformat() if moment else "unknown"

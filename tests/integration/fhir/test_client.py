@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from integration.errors import ConfigError, Refused, TryLater
 from integration.fhir.client import FhirClient, retry_after_s
 from integration.fhir.report import build_report
+from tests.fhir_server import running_fhir_server
 
 
 @pytest.fixture
@@ -80,6 +81,18 @@ def test_posted_by_two_at_once_there_once(client, bundle, new_exam, fhir_server)
         thread.join()
     assert len({answer[4:] for answer in answers}) == 1
     assert len(search(fhir_server, "DiagnosticReport", identifier=str(new_exam.id))) == 1
+
+
+def test_outage_between_two_tries(bundle, tmp_path):
+    with running_fhir_server(tmp_path) as url:
+        client = FhirClient(url)
+        first = client.post_transaction(bundle)
+    with pytest.raises(TryLater) as caught:
+        client.post_transaction(bundle)
+    assert caught.value.reason == "destination-unreachable"
+    with running_fhir_server(tmp_path, port=httpx.URL(url).port):
+        assert client.post_transaction(bundle) == first.replace("201", "200")
+    client.close()
 
 
 def test_what_the_server_finds_wrong_is_refused_without_its_words(client, bundle, fhir_server):

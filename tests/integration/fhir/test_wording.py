@@ -1,6 +1,7 @@
 """The words a clinician reads, in full."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
@@ -70,7 +71,8 @@ def test_quality_in_words(quality, words):
 
 def test_page_tabulates_every_number(exam, findings_of, issued):
     lines = wording.page(exam, findings_of("flagged"), issued).splitlines()
-    assert "Recorded  2026-03-01T08:30:15-05:00" in lines
+    assert "Recorded  2026-03-01 08:30:15-05:00" in lines
+    assert "Issued    2026-03-01 13:31:02+00:00" in lines
     assert "Myocardial infarction       0.91        0.50  flagged" in lines
     assert "Arrhythmia                  0.03        0.50" in lines
     assert "Anomaly score               0.99        0.95  flagged" in lines
@@ -83,6 +85,15 @@ def test_model_without_an_anomaly_score(exam, findings_of, issued):
     assert "Suspected myocardial infarction" in text
     assert "as a whole" not in text
     assert "Anomaly score" not in text
+
+
+@pytest.mark.parametrize(
+    ("acquired", "line"),
+    [(date(2026, 3, 1), "Recorded  2026-03-01"), (None, "Recorded  unknown")],
+)
+def test_page_says_what_is_known_of_the_time(exam, findings_of, issued, acquired, line):
+    text = wording.page(replace(exam, acquired=acquired), findings_of("unflagged"), issued)
+    assert line in text.splitlines()
 
 
 def test_page_of_an_unscorable_ecg_has_no_table(exam, findings_of, issued):
