@@ -5,7 +5,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from db.engine import WRITES, faults, open_engine
@@ -50,13 +50,11 @@ def check(url: str) -> None:
         engine.dispose()
 
 
-def revise(url: str, message: str, folder: Path = VERSIONS) -> Path:
+def revise(url: str, message: str, folder: Path = VERSIONS) -> None:
     """Write a migration from what `tables` has and the up-to-date database at `url` lacks.
 
     For developers: `python -c 'from db.migrate import revise; revise("sqlite:///x.db", "why")'`.
-
-    Returns:
-        The new file; read and correct it: autogenerate sees neither CHECKs nor renamed columns.
+    Read and correct what it wrote: autogenerate sees neither CHECKs nor renamed columns.
     """
     engine = open_engine(url)
     try:
@@ -65,7 +63,7 @@ def revise(url: str, message: str, folder: Path = VERSIONS) -> Path:
             config.set_main_option("version_locations", f"{VERSIONS}\n{folder}")
             config.set_main_option("path_separator", "newline")
             number = 1 + len(list(ScriptDirectory.from_config(config).walk_revisions()))
-            made = command.revision(
+            command.revision(
                 config,
                 message,
                 autogenerate=True,
@@ -74,9 +72,6 @@ def revise(url: str, message: str, folder: Path = VERSIONS) -> Path:
             )
     finally:
         engine.dispose()
-    if not isinstance(made, Script):
-        raise StoreUnusable("schema-behind", "one revision was expected")
-    return Path(made.path)
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -6,6 +6,7 @@ report to one destination.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -13,9 +14,24 @@ from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from model.ecg import Ecg
+from model.errors import EcgError
 from model.findings import Findings
 
+MAX_IDENTIFIER = 250  # characters; a pair of them fits an index entry of PostgreSQL
+
 _NAMESPACE = uuid5(NAMESPACE_OID, "hisbundle")
+_NOT_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def keepable(text: str) -> bool:
+    """Whether an identifier can be stored and found on every database, letter for letter."""
+    return len(text) <= MAX_IDENTIFIER and _NOT_TEXT.search(text) is None
+
+
+def _check_keepable(*texts: str | None) -> None:
+    # Refused where it is decoded: the sender cannot mend it by sending it again to the store.
+    if not all(text is None or keepable(text) for text in texts):
+        raise EcgError("field-malformed", "an identifier is too long or has control characters")
 
 
 class MessageState(StrEnum):
@@ -93,10 +109,16 @@ class PatientRef:
     Attributes:
         identifier: PID-3.1 or Patient.identifier.value; never empty.
         authority: assigning authority as text, or None.
+
+    Raises:
+        EcgError: `field-malformed`: not keepable.
     """
 
     identifier: str = field(repr=False)
     authority: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_keepable(self.identifier, self.authority)
 
 
 @dataclass(frozen=True)
@@ -110,6 +132,9 @@ class NewExam:
             or None.
         placer_order: OBR-2, or None.
         filler_order: OBR-3, or None.
+
+    Raises:
+        EcgError: `field-malformed`: an order number is not keepable.
     """
 
     patient: PatientRef
@@ -117,6 +142,9 @@ class NewExam:
     acquired: datetime | date | None = None
     placer_order: str | None = field(default=None, repr=False)
     filler_order: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_keepable(self.placer_order, self.filler_order)
 
 
 @dataclass(frozen=True)

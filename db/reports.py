@@ -16,6 +16,7 @@ from db.records import (
     MessageState,
     Status,
     StoredReport,
+    keepable,
 )
 from db.sessions import Sessions
 from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow
@@ -59,6 +60,8 @@ class Reports(Sessions):
             offset: reports to skip.
             limit: reports in the page.
         """
+        if not all(keepable(text) for text in (identifier, authority) if text is not None):
+            return 0, ()
         conditions: list[ColumnElement[bool]] = []
         if identifier is not None:
             conditions.append(ExamRow.patient_identifier == identifier)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     Double,
@@ -123,7 +124,7 @@ class MessageRow(Base):
     state: Mapped[MessageState] = mapped_column(_state(MessageState, "state"))
     reason: Mapped[str | None] = mapped_column(String(REASON_LENGTH))
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    original_size: Mapped[int]
+    original_size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     raw: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # by compress.shrink
     answer: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from db.errors import Corrupt, NotFound, StoreUnavailable
-from db.records import ExamState, MessageState
+from db.records import MAX_IDENTIFIER, ExamState, MessageState
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -73,6 +73,12 @@ class TestAccept:
         assert at_once(12, accept) == [False] * 12
         assert store.status(NOW).exams["received"] == 12
 
+    def test_the_longest_identifiers_fit(self, store, message, exam):
+        longest = "\U0001f9e1" * MAX_IDENTIFIER
+        exams = [exam(longest, longest[1:] + "a")]
+        (id_,) = store.accept(message(), MessageState.ACCEPTED, None, b"", exams).exam_ids
+        assert store.load_exam(id_).patient == exams[0].patient
+
     def test_a_refusal_is_kept_with_its_reason(self, store, message):
         store.accept(message(), MessageState.REFUSED, "lead-unknown", b"AR")
         assert store.status(NOW).refusals == {"lead-unknown": 1}
@@ -83,16 +89,18 @@ class TestAccept:
         assert len(store.exam_by_control_id("CART^ED", control_id)) == 1
 
     def test_what_fails_half_way_leaves_nothing(self, store, message, exam):
-        new = message()
+        new, broken = message(), exam()
+        object.__setattr__(broken.patient, "identifier", None)
         with pytest.raises(StoreUnavailable):
-            store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam(), exam(None)])
+            store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam(), broken])
         with pytest.raises(NotFound):
             store.message_raw(new.id)
 
     def test_a_fault_names_no_patient(self, store, message, exam):
-        exams = [exam(identifier=None, authority="CANARY")]
+        broken = exam(authority="CANARY")
+        object.__setattr__(broken.patient, "identifier", None)
         with pytest.raises(StoreUnavailable) as caught:
-            store.accept(message(), MessageState.ACCEPTED, None, b"AA", exams)
+            store.accept(message(), MessageState.ACCEPTED, None, b"AA", [broken])
         assert "CANARY" not in "".join(traceback.format_exception(caught.value))
         assert caught.value.detail in {
             "IntegrityError SQLITE_CONSTRAINT_NOTNULL",

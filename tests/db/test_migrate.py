@@ -107,9 +107,9 @@ def test_a_new_migration_starts_with_the_rules(fresh_url, tmp_path, capsys):
         connection.execute(text("DROP INDEX ix_report_issued_at"))
         connection.execute(text("ALTER TABLE message DROP COLUMN original_size"))
     engine.dispose()
-    path = revise(fresh_url, "two lost columns", tmp_path)
-    capsys.readouterr()  # Alembic prints where it writes
-    assert path == tmp_path / "0002_two_lost_columns.py"
+    revise(fresh_url, "two lost columns", tmp_path)
+    path = tmp_path / "0002_two_lost_columns.py"
+    assert str(path)[:50] in capsys.readouterr().out
     content = path.read_text()
     assert "Never edit a migration that was released" in content
     assert "sa.Column('placer_order', sa.String(), nullable=True)" in content
@@ -119,14 +119,14 @@ def test_a_new_migration_starts_with_the_rules(fresh_url, tmp_path, capsys):
     assert (module.revision, module.down_revision) == ("0002", "0001")
 
 
-def test_a_new_migration_names_no_type_of_ours(fresh_url, tmp_path, capsys):
+def test_a_new_migration_names_no_type_of_ours(fresh_url, tmp_path):
     upgrade(fresh_url)
     engine = open_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE delivery"))
     engine.dispose()
-    content = revise(fresh_url, "a lost table", tmp_path).read_text()
-    capsys.readouterr()
+    revise(fresh_url, "a lost table", tmp_path)
+    content = (tmp_path / "0002_a_lost_table.py").read_text()
     assert "sa.Column('next_attempt_at', sa.DateTime(timezone=True), nullable=False)" in content
     assert "sa.Column('last_answer', sa.String(length=2000), nullable=True)" in content
     assert "db.tables" not in content.partition("import sqlalchemy")[2]

@@ -4,8 +4,9 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from db.records import Exam, ExamState, NewExam, NewMessage, PatientRef, Receipt
+from db.records import MAX_IDENTIFIER, Exam, ExamState, NewExam, NewMessage, PatientRef, Receipt
 from model.ecg import Ecg
+from model.errors import EcgError
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ECG = Ecg(np.zeros((1, 10), np.float32), ("II",), 500.0)
@@ -44,6 +45,22 @@ def test_the_time_of_arrival_is_not_part_of_the_id():
 )
 def test_everything_else_is(change):
     assert make(**change).id != make().id
+
+
+@pytest.mark.parametrize(
+    "odd", ["a\0", "a\nb", "\x7f", "\ud800", "x" * (MAX_IDENTIFIER + 1)], ids=ascii
+)
+def test_what_no_database_keeps_is_refused(odd):
+    for make_it in (
+        lambda: PatientRef(odd),
+        lambda: PatientRef("4711", odd),
+        lambda: NewExam(PatientRef("4711"), ECG, None, odd),
+        lambda: NewExam(PatientRef("4711"), ECG, None, None, odd),
+    ):
+        with pytest.raises(EcgError) as caught:
+            make_it()
+        assert caught.value.reason == "field-malformed"
+        assert odd not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ class TestReports:
             ({}, {"a", "b"}),
             ({"identifier": "one"}, {"a"}),
             ({"identifier": "ONE"}, set()),
+            ({"identifier": "one\0"}, set()),
+            ({"authority": "\ud800"}, set()),
             ({"identifier": "one", "authority": "HOSP"}, {"a"}),
             ({"identifier": "one", "authority": "OTHER"}, set()),
             ({"authority": "HOSP"}, {"a", "b"}),

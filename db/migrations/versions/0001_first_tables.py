@@ -58,7 +58,7 @@ def _message() -> None:
         _state(*MESSAGE_STATES),
         sa.Column("reason", sa.String(64)),
         _instant("received_at"),
-        sa.Column("original_size", sa.Integer(), nullable=False),
+        sa.Column("original_size", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
         sa.Column("answer", sa.LargeBinary(), nullable=False),
