@@ -9,6 +9,7 @@ import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -129,7 +130,8 @@ class Settings(BaseSettings):
     )
     allow_remote_plaintext: bool = Field(
         default=False,
-        description="listen beyond loopback although neither listener encrypts or authenticates",
+        description="listen beyond loopback, and post to http:// beyond it, although nothing "
+        "there encrypts or authenticates",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of logs")
     mllp: MllpSettings = MllpSettings()
@@ -159,14 +161,17 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _stays_on_loopback(self) -> Self:
-        if not self.allow_remote_plaintext:
-            for section, host in (("mllp", self.mllp.host), ("http", self.http.host)):
-                if not _is_loopback(host):
-                    raise ValueError(
-                        f"{section}.host: {host} is not loopback; set allow_remote_plaintext "
-                        "only where the network itself protects patients' data"
-                    )
+    def _plaintext_stays_on_loopback(self) -> Self:
+        places = [("mllp.host", self.mllp.host), ("http.host", self.http.host)]
+        url = urlsplit(self.fhir.base_url or "")
+        if url.scheme == "http":
+            places.append(("fhir.base_url", url.hostname or ""))
+        for setting, host in places:
+            if not _is_loopback(host) and not self.allow_remote_plaintext:
+                raise ValueError(
+                    f"{setting}: {host} is not loopback; set allow_remote_plaintext "
+                    "only where the network itself protects patients' data"
+                )
         return self
 
     @property

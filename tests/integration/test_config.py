@@ -59,6 +59,7 @@ def test_a_configured_broker_and_server_end_the_embedded_default(monkeypatch):
         ("HISBUNDLE_FHIR__BASE_URL", "ehr.example.org", "fhir.base_url"),
         ("HISBUNDLE_MLLP__HOST", "0.0.0.0", "allow_remote_plaintext"),
         ("HISBUNDLE_HTTP__HOST", "ecg.example.org", "allow_remote_plaintext"),
+        ("HISBUNDLE_FHIR__BASE_URL", "http://ehr.example.org/fhir", "allow_remote_plaintext"),
         ("HISBUNDLE_DEFAULT_CHARSET", "utf-7", "default_charset"),
     ],
 )
@@ -68,6 +69,13 @@ def test_a_wrong_value_is_told_by_its_setting(monkeypatch, name, value, told):
         load_settings()
     assert caught.value.reason == "settings-invalid"
     assert told in caught.value.detail
+
+
+def test_plain_text_beyond_loopback_has_to_be_allowed(monkeypatch):
+    monkeypatch.setenv("HISBUNDLE_ALLOW_REMOTE_PLAINTEXT", "true")
+    monkeypatch.setenv("HISBUNDLE_MLLP__HOST", "0.0.0.0")
+    monkeypatch.setenv("HISBUNDLE_FHIR__BASE_URL", "http://ehr.example.org/fhir")
+    assert load_settings().destinations == ("fhir",)
 
 
 def test_every_loopback_address_may_be_listened_on(monkeypatch):

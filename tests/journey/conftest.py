@@ -18,6 +18,7 @@ import pytest
 
 from db.records import NewExam, PatientRef
 from integration.hl7v2.encode import encode_ecg
+from integration.hl7v2.framing import frame
 from model.ecg import Ecg
 
 # In every identifying field that a journey sends; none of it may ever be logged.
@@ -134,6 +135,23 @@ class Installation:
             text=True,
         )
         return [int(pid) for pid in found.stdout.split()]
+
+    def send_bytes(self, data: bytes) -> bytes:
+        """Send bytes on a connection of their own and return all that came back."""
+        with socket.create_connection(("127.0.0.1", self.mllp_port), 30) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            try:
+                while piece := connection.recv(65_536):
+                    answer += piece
+            except ConnectionResetError:
+                return b""
+        return answer
+
+    def send(self, raw: bytes) -> bytes:
+        """Send one frame and return the answer, or b"" when the other side died."""
+        return self.send_bytes(frame(raw)).removeprefix(b"\x0b").removesuffix(b"\x1c\r")
 
     def kill(self, pid: int):
         with contextlib.suppress(ProcessLookupError):

@@ -1,14 +1,12 @@
 """kill -9 at the worst moments: nothing acknowledged is lost, nothing is reported twice."""
 
 import signal
-import socket
 import time
 
 import httpx
 import pytest
 
 from integration.hl7v2.ack import read_acknowledgement
-from integration.hl7v2.framing import frame
 from model.simulate import simulate
 
 # Real processes, with one method replaced by itself and a kill.
@@ -47,31 +45,17 @@ sys.exit(main([]))
 """
 
 
-def send(installation, raw: bytes) -> bytes:
-    """Send one frame and return what came back: an answer, or b"" when the other side died."""
-    with socket.create_connection(("127.0.0.1", installation.mllp_port), 30) as connection:
-        connection.sendall(frame(raw))
-        connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        try:
-            while piece := connection.recv(65_536):
-                answer += piece
-        except ConnectionResetError:
-            return b""
-    return answer.strip(b"\x0b\x1c\r")
-
-
 def test_listener_dies_between_commit_and_answer(install, message):
     installation = install()
     raw = message(simulate("normal", seed=1), "K1")
     installation.run("migrate")
     dying = installation.python(LISTENER_DIES_AFTER_COMMIT, "serve", "--no-worker")
     installation.wait_for(installation.ready, "the listener")
-    assert send(installation, raw) == b""
+    assert installation.send(raw) == b""
     assert dying.wait(30) == -signal.SIGKILL
     # The sender never heard, so it sends again; that makes no second ECG.
     installation.serve()
-    assert read_acknowledgement(send(installation, raw) + b"\r").code == "AA"
+    assert read_acknowledgement(installation.send(raw)).code == "AA"
     assert len(installation.settled(1)) == 1
     assert installation.status()["messages"]["accepted"] == 1
 
@@ -79,7 +63,7 @@ def test_listener_dies_between_commit_and_answer(install, message):
 def test_worker_dies_while_it_scores(install, message):
     installation = install()
     installation.serve("--no-worker")
-    send(installation, message(simulate("normal", seed=2), "K2"))
+    installation.send(message(simulate("normal", seed=2), "K2"))
     for _ in range(2):
         assert installation.python(WORKER_DIES_SCORING).wait(60) == -signal.SIGKILL
         assert installation.status()["exams"]["received"] == 1
@@ -91,7 +75,7 @@ def test_worker_dies_while_it_scores(install, message):
 def test_an_ecg_that_always_kills_its_worker_is_put_aside(install, message):
     installation = install(WORKER__MAX_SCORING_ATTEMPTS="1")
     installation.serve("--no-worker")
-    send(installation, message(simulate("normal", seed=2), "K3"))
+    installation.send(message(simulate("normal", seed=2), "K3"))
     assert installation.python(WORKER_DIES_SCORING).wait(60) == -signal.SIGKILL
     installation.python(WORKER_DIES_SCORING)  # it would die again, were it allowed to score
     (exam,) = installation.settled(1)
@@ -105,7 +89,7 @@ def test_worker_dies_between_the_other_sides_yes_and_its_record(install, message
         WORKER__RING_GRACE_S="2",
     )
     installation.serve("--no-worker")
-    send(installation, message(simulate("normal", seed=4), "K4"))
+    installation.send(message(simulate("normal", seed=4), "K4"))
     assert installation.python(WORKER_DIES_AFTER_POSTING).wait(60) == -signal.SIGKILL
     installation.start("worker")
     (exam,) = installation.settled(1)
@@ -118,8 +102,8 @@ def test_the_supervised_worker_is_killed_again_and_again(install, message):
     installation = install()
     server = installation.serve()
     for n in range(12):
-        answer = send(installation, message(simulate("normal", seed=n), f"M{n}"))
-        assert read_acknowledgement(answer + b"\r").code == "AA"
+        answer = installation.send(message(simulate("normal", seed=n), f"M{n}"))
+        assert read_acknowledgement(answer).code == "AA"
         if n % 4 == 0:
             for pid in installation.children(server):
                 installation.kill(pid)
