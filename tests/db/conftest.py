@@ -3,7 +3,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
@@ -44,9 +43,9 @@ def store_url(request, tmp_path):
 def store(store_url):
     store = Store.open(store_url)
     if store_url.startswith("postgres"):
-        tables = ", ".join(Base.metadata.tables)
         with store._engine.begin() as connection:
-            connection.execute(text(f"TRUNCATE {tables}"))
+            for table in reversed(Base.metadata.sorted_tables):
+                connection.execute(table.delete())
     yield store
     store.close()
 

@@ -106,6 +106,32 @@ def test_a_new_file_that_another_process_opens_too(sqlite, monkeypatch):
     other.close()
 
 
+class Contended:
+    """A cursor that other processes keep from switching to WAL for a while."""
+
+    def __init__(self, *codes):
+        self.codes = list(codes)
+
+    def execute(self, statement):
+        if self.codes:
+            error = sqlite3.OperationalError()
+            error.sqlite_errorcode = self.codes.pop(0)
+            raise error
+
+
+def test_the_switch_to_wal_is_tried_again_while_others_make_it():
+    cursor = Contended(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY)
+    db.engine._switch_to_wal(cursor)
+    assert cursor.codes == []
+
+
+def test_another_fault_of_the_switch_is_told_at_once():
+    cursor = Contended(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY)
+    with pytest.raises(sqlite3.OperationalError):
+        db.engine._switch_to_wal(cursor)
+    assert cursor.codes == [sqlite3.SQLITE_BUSY]
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_postgresql_goes_through_psycopg_with_limits(postgres_url, scheme):
