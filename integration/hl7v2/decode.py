@@ -96,14 +96,16 @@ def _orders(message: Message) -> Iterator[Order]:
             order = Order(patient, pids, segment)
         elif segment.name == "OBX":
             order.observations.append(segment)
-        elif not segment.name and last == "OBX" and _is_array(order.observations[-1]):
-            raise Refused("samples-malformed", "a line break among the samples", segment.at(0))
+        elif not segment.name and last == "OBX":
+            _refuse_broken_array(order.observations[-1])
         last = segment.name
     yield order
 
 
-def _is_array(obx: Segment) -> bool:
-    return obx.field(2).strip() in (b"NA", b"MA")
+def _refuse_broken_array(obx: Segment) -> None:
+    """A line that is no segment may be the rest of a text, but not of a waveform."""
+    if obx.field(2).strip() in (b"NA", b"MA"):
+        raise Refused("samples-malformed", "a line break among the samples", obx.at(5))
 
 
 def _refuse_scalars(message: Message, orders: list[Order]) -> None:

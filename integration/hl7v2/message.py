@@ -71,7 +71,7 @@ class Message:
 
     def segments(self) -> Iterator[Segment]:
         """Yield the segments after MSH, whatever separates them: CR, LF or both."""
-        counts: dict[str, int] = {}
+        counts = {"MSH": 1}
         lines = strip_lead_in(self.raw).replace(b"\n", b"\r").split(b"\r")
         for line in lines[1:]:
             if not line or line.isspace():
