@@ -82,12 +82,12 @@ def test_writers_take_the_lock_first_and_readers_never(sqlite):
     with writing.begin() as first:
         first.execute(text("CREATE TABLE t (x INTEGER)"))
     with writing.begin() as first, sqlite.begin() as reader:
-        first.execute(text("INSERT INTO t VALUES (1)"))
-        assert reader.execute(text("SELECT count(*) FROM t")).scalar() == 0
         second = sqlite3.connect(str(sqlite.url.database), timeout=0)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
-            second.execute("BEGIN IMMEDIATE")
+            second.execute("BEGIN IMMEDIATE")  # although the first has written nothing yet
         second.close()
+        first.execute(text("INSERT INTO t VALUES (1)"))
+        assert reader.execute(text("SELECT count(*) FROM t")).scalar() == 0
 
 
 def test_a_new_file_that_another_process_opens_too(sqlite, monkeypatch):
