@@ -36,13 +36,11 @@ def _chosen(message: Message, pid: Segment) -> PatientRef:
             by_type.setdefault(kind.upper(), set()).add(PatientRef(identifier, authority))
     if not by_type:
         raise Refused("patient-missing", "PID-3 has no identifier", pid.at(3))
-    everything = set().union(*by_type.values())
-    for candidates in (*(by_type.get(kind, set()) for kind in _PREFERRED), everything):
-        if len(candidates) == 1:
-            return next(iter(candidates))
-        if candidates:
-            break
-    raise Refused("patient-ambiguous", "PID-3 has several identifiers, none chosen", pid.at(3))
+    preferred = (by_type[kind] for kind in _PREFERRED if kind in by_type)
+    candidates = next(preferred, set().union(*by_type.values()))
+    if len(candidates) > 1:
+        raise Refused("patient-ambiguous", "PID-3 has several identifiers, none chosen", pid.at(3))
+    return next(iter(candidates))
 
 
 def _authority(message: Message, component: bytes) -> str | None:

@@ -1,0 +1,65 @@
+import socket
+import threading
+
+import pytest
+
+from integration.hl7v2.client import MllpClient
+
+
+def peer(*replies, read=1000):
+    """Listen once; for each `replies` read something and send the bytes; then close."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    got = []
+
+    def serve():
+        with listening, listening.accept()[0] as connection:
+            for reply in replies:
+                got.append(connection.recv(read))
+                for piece in reply:
+                    connection.sendall(piece)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return listening.getsockname()[1], got, thread
+
+
+def test_a_message_and_its_answer_on_one_connection():
+    port, got, thread = peer([b"\x0bA1", b"\x1c", b"\r"], [b"\x0bA2\x1c\r"])
+    with MllpClient("127.0.0.1", port) as client:
+        assert client.exchange(b"M1") == b"A1"
+        assert client.exchange(b"M2") == b"A2"
+    thread.join()
+    assert got == [b"\x0bM1\x1c\r", b"\x0bM2\x1c\r"]
+
+
+def test_noise_before_the_answer_is_passed_over():
+    port, _, thread = peer([b"welcome\r\n\x0bA1\x1c\r"])
+    with MllpClient("127.0.0.1", port) as client:
+        assert client.exchange(b"M1") == b"A1"
+    thread.join()
+
+
+def test_a_listener_that_goes_away():
+    port, _, thread = peer([b"\x0bhalf"])
+    with (
+        MllpClient("127.0.0.1", port) as client,
+        pytest.raises(ConnectionError, match="without an answer"),
+    ):
+        client.exchange(b"M1")
+    thread.join()
+
+
+def test_a_listener_that_says_nothing():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        MllpClient("127.0.0.1", silent.getsockname()[1], timeout_s=0.05) as client,
+        pytest.raises(TimeoutError),
+    ):
+        client.exchange(b"M1")
+
+
+def test_nobody_there():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        MllpClient("127.0.0.1", port)
