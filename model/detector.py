@@ -52,6 +52,17 @@ class Opinion:
     views: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """One ECG in W windows; `first_steps` says where each begins."""
+
+    whole: Prepared
+    first_steps: list[int]
+    pieces: list[Prepared]
+    measured: Measured
+    opinion: Opinion
+
+
 class Detector:
     """A verified bundle, ready to score; one instance a process, on one thread."""
 
@@ -76,9 +87,8 @@ class Detector:
         quality = assess_quality(ecg)
         if not quality.scorable:
             return Findings(quality, self.identity)
-        pieces = windows(whole_steps(prepared_for(ecg, quality), STRIDE), WINDOW)
-        measured = self.measure([piece for _, piece in pieces])
-        opinion = self.judge(measured)
+        look = self._look(whole_steps(prepared_for(ecg, quality), STRIDE))
+        opinion = look.opinion
         highest = opinion.types.max(axis=0)
         points = {code: c.operating_points for code, c in self.card.type_calibration.items()}
         types = tuple(
@@ -94,8 +104,7 @@ class Detector:
             anomaly_score=float(opinion.anomaly.max()),
             anomaly_threshold=self.card.anomaly.threshold,
         )
-        explanation = self._explain(pieces, measured, opinion, findings)
-        return replace(findings, explanation=explanation)
+        return replace(findings, explanation=self._explain(look, findings))
 
     def measure(self, pieces: list[Prepared]) -> Measured:
         """Let the network look at windows of WINDOW samples."""
@@ -117,48 +126,44 @@ class Detector:
             views=views,
         )
 
-    def _explain(
-        self,
-        pieces: list[tuple[int, Prepared]],
-        measured: Measured,
-        opinion: Opinion,
-        findings: Findings,
-    ) -> Explanation:
+    def _look(self, whole: Prepared) -> _Look:
+        starts, pieces = zip(*windows(whole, WINDOW), strict=True)
+        measured = self.measure(list(pieces))
+        steps = [start // STRIDE for start in starts]
+        return _Look(whole, steps, list(pieces), measured, self.judge(measured))
+
+    def _explain(self, look: _Look, findings: Findings) -> Explanation:
         """Maps over the whole ECG; intervals from each finding's strongest window."""
-        evidence = [
-            self._evidence(code, pieces, measured, opinion)
-            for code in (*(t.code for t in findings.flagged_types), *[ANOMALY] * findings.anomalous)
-        ]
-        starts = [start // STRIDE for start, _ in pieces]
-        residual_mv = joined(measured.residual_mv, starts)
-        seen = np.any([piece.visible.any(axis=1) for _, piece in pieces], axis=0)
+        codes = (*(t.code for t in findings.flagged_types), *[ANOMALY] * findings.anomalous)
+        n_steps = look.whole.visible.shape[1] // STRIDE
+        residual_mv = joined(look.measured.residual_mv, look.first_steps)[:, :n_steps]
+        attention = {
+            code: shared(look.measured.attention[:, i], look.opinion.types[:, i], look.first_steps)
+            for i, code in enumerate(TYPES)
+            if code in ABNORMALITY_TYPES
+        }
         return Explanation(
             step_s=STEP_S,
-            attention={
-                code: tuple(shared(measured.attention[:, i], opinion.types[:, i], starts).tolist())
-                for i, code in enumerate(TYPES)
-                if code in ABNORMALITY_TYPES
-            },
+            attention={code: tuple(row[:n_steps].tolist()) for code, row in attention.items()},
             residual_mv={
                 lead: tuple(row.tolist())
-                for lead, row, shown in zip(LEADS_12, residual_mv, seen, strict=True)
-                if shown
+                for lead, row, seen in zip(LEADS_12, residual_mv, look.whole.visible, strict=True)
+                if seen.any()
             },
-            intervals=intervals(evidence),
+            intervals=intervals([self._evidence(code, look) for code in codes]),
         )
 
-    def _evidence(
-        self, code: str, pieces: list[tuple[int, Prepared]], measured: Measured, opinion: Opinion
-    ) -> Evidence:
+    def _evidence(self, code: str, look: _Look) -> Evidence:
         if code == ANOMALY:
-            strongest = int(np.argmax(opinion.anomaly))
-            residual = measured.residual_mv[strongest]
-            return Evidence(code, pieces[strongest][0] // STRIDE, residual.sum(axis=0), residual)
+            w = int(np.argmax(look.opinion.anomaly))
+            residual = look.measured.residual_mv[w]
+            return Evidence(code, look.first_steps[w], residual.sum(axis=0), residual)
         index = TYPES.index(code)
-        strongest = int(np.argmax(opinion.types[:, index]))
-        start, piece = pieces[strongest]
+        w = int(np.argmax(look.opinion.types[:, index]))
+        piece = look.pieces[w]
         influence = lead_influence(self._network, piece.voltage_mv, piece.visible, index)
-        return Evidence(code, start // STRIDE, measured.attention[strongest, index], influence)
+        weights = look.measured.attention[w, index]
+        return Evidence(code, look.first_steps[w], weights, influence)
 
 
 def prepared_for(ecg: Ecg, quality: Quality) -> Prepared:

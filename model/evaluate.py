@@ -20,7 +20,7 @@ from model.detector import Detector, Opinion, prepared_for
 from model.ecg import LEADS_12, LIMB_LEADS, Ecg
 from model.errors import DatasetError
 from model.findings import ABNORMALITY_TYPES, Quality
-from model.metrics import Estimate, Rows, bootstrap
+from model.metrics import Estimate, bootstrap
 from model.quality import assess_quality
 from model.resting.anomaly import COMPONENTS
 from model.resting.freeze import calibration_rows
@@ -61,6 +61,12 @@ class Scored:
         """Rows that the gate lets pass, `(n,)`."""
         return np.array([q.scorable for q in self.quality])
 
+    def rows(self, chosen: NDArray[np.bool_]) -> "Scored":
+        """Keep some rows, by mask."""
+        opinion = Opinion(*(getattr(self.opinion, name)[chosen] for name in _OPINION))
+        quality = tuple(q for q, keep in zip(self.quality, chosen, strict=True) if keep)
+        return Scored(self.data.rows(chosen), opinion, quality)
+
 
 def score_dataset(detector: Detector, data: PtbXl, on_ecg: OnEcg = lambda: None) -> Scored:
     """Gate, prepare and read every row.
@@ -88,10 +94,9 @@ def ecg_of(data: PtbXl, row: int, leads: tuple[str, ...] = LEADS_12) -> Ecg:
 
 def report(detector: Detector, scored: Scored, normals: PtbXl | None) -> Json:
     """All figures but the lead subsets and the latency; `normals` train the baseline."""
-    kept = np.flatnonzero(scored.scorable)
-    data, opinion = scored.data.rows(kept), _rows(scored.opinion, kept)
-    calibrating = calibration_rows(data) & np.isin(data.fold, detector.card.origin.validation_folds)
-    fresh = np.flatnonzero(~calibrating)
+    kept = scored.rows(scored.scorable)
+    data, opinion = kept.data, kept.opinion
+    fresh = not_calibrated_on(detector, kept)
     return {
         "data": {
             "sha256": scored.data.sha256(),
@@ -107,19 +112,26 @@ def report(detector: Detector, scored: Scored, normals: PtbXl | None) -> Json:
         "ranking": _ranking(data, opinion),
         "ranking_without_gate": _macro_of_types(scored.data, scored.opinion),
         "not_calibrated_on": {
-            "ecgs": len(fresh),
-            "patients": len(np.unique(data.patient_id[fresh])),
-            "thresholds": _thresholds(detector, data.rows(fresh), _rows(opinion, fresh)),
+            "ecgs": len(fresh.quality),
+            "patients": len(np.unique(fresh.data.patient_id)),
+            "thresholds": _thresholds(detector, fresh),
             "calibration_error": {
                 code: metrics.expected_calibration_error(
-                    data.types[fresh, i], opinion.types[fresh, i]
+                    fresh.data.types[:, i], fresh.opinion.types[:, i]
                 )
                 for i, code in enumerate(TYPES)
             },
-            "anomaly": _fused_anomaly(detector, data.rows(fresh), _rows(opinion, fresh)),
+            "anomaly": _fused_anomaly(detector, fresh),
         },
         "anomaly": _anomaly(data, opinion, normals),
     }
+
+
+def not_calibrated_on(detector: Detector, scored: Scored) -> Scored:
+    """Rows of patients on whom no probability and no threshold was fitted."""
+    folds = detector.card.origin.validation_folds
+    calibrating = calibration_rows(scored.data) & np.isin(scored.data.fold, folds)
+    return scored.rows(~calibrating)
 
 
 def lead_subsets(detector: Detector, data: PtbXl, on_ecg: OnEcg = lambda: None) -> Json:
@@ -161,10 +173,6 @@ def _judged(detector: Detector, pieces: list[Prepared]) -> Opinion:
     return Opinion(*(np.concatenate([getattr(p, name) for p in parts]) for name in _OPINION))
 
 
-def _rows(opinion: Opinion, chosen: Rows) -> Opinion:
-    return Opinion(*(getattr(opinion, name)[chosen] for name in _OPINION))
-
-
 def _quality(verdicts: tuple[Quality, ...]) -> Json:
     return {
         "verdicts": dict(Counter(q.verdict for q in verdicts)),
@@ -195,7 +203,8 @@ def _macro_of_types(data: PtbXl, opinion: Opinion) -> Json:
     return _macro(data.types[:, 1:], opinion.types[:, 1:], data.patient_id)
 
 
-def _thresholds(detector: Detector, data: PtbXl, opinion: Opinion) -> Json:
+def _thresholds(detector: Detector, fresh: Scored) -> Json:
+    data, opinion = fresh.data, fresh.opinion
     return {
         code: {
             name: {
@@ -210,7 +219,8 @@ def _thresholds(detector: Detector, data: PtbXl, opinion: Opinion) -> Json:
     }
 
 
-def _fused_anomaly(detector: Detector, data: PtbXl, opinion: Opinion) -> Json:
+def _fused_anomaly(detector: Detector, fresh: Scored) -> Json:
+    data, opinion = fresh.data, fresh.opinion
     threshold = detector.card.anomaly.threshold
     return {
         "auroc": _auroc(~data.normal, opinion.anomaly, data.patient_id),

@@ -49,6 +49,7 @@ def evaluate(
     from model import evaluate as evaluation  # noqa: PLC0415 (torch is slow to import: only here)
     from model.datasets import ptbxl  # noqa: PLC0415
     from model.detector import Detector  # noqa: PLC0415
+    from model.plots import reliability, roc_curves  # noqa: PLC0415
 
     data = ptbxl.load(data_path, folds)
     normals = ptbxl.load(data_path, TRAINING_FOLDS) if baseline else None
@@ -67,16 +68,11 @@ def evaluate(
     if json_path is not None:
         json_path.write_text(json.dumps(_finite(figures), indent=2) + "\n", encoding="utf-8")
     if plots is not None:
-        _plot(plots, scored.data, scored.opinion)
+        fresh = evaluation.not_calibrated_on(detector, scored)
+        plots.mkdir(parents=True, exist_ok=True)
+        roc_curves(scored.data, scored.opinion, plots / "roc.png")
+        reliability(fresh.data, fresh.opinion, plots / "reliability.png")
     _summary(figures)
-
-
-def _plot(folder: Path, data: Any, opinion: Any) -> None:  # noqa: ANN401 (types live beside torch)
-    from model.plots import reliability, roc_curves  # noqa: PLC0415
-
-    folder.mkdir(parents=True, exist_ok=True)
-    roc_curves(data, opinion, folder / "roc.png")
-    reliability(data, opinion, folder / "reliability.png")
 
 
 def _summary(figures: dict[str, Any]) -> None:

@@ -107,8 +107,9 @@ def test_a_short_ecg_is_filled_up(detector):
     ecg = simulate("left-bundle-branch-block", seed=1, sampling_rate_hz=500.0, duration_s=6.0)
     findings = detector.score(ecg)
     assert "CD" in [t.code for t in findings.flagged_types]
-    dark = findings.explanation.attention["CD"][76:]
-    assert sum(dark) == 0
+    assert len(findings.explanation.attention["CD"]) == 6.0 / 0.08
+    assert sum(findings.explanation.attention["CD"]) == pytest.approx(1, abs=1e-5)
+    assert {len(row) for row in findings.explanation.residual_mv.values()} == {75}
 
 
 def test_scoring_repeats_itself(detector):
