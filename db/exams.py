@@ -43,6 +43,9 @@ class Exams(Sessions):
     ) -> Receipt:
         """Store a message, its answer and its exams, or return the first answer it got.
 
+        A message that was refused and is not any more, because settings or software have changed
+        since, is taken as if it came for the first time.
+
         Args:
             message: as it arrived.
             state: what became of it.
@@ -62,7 +65,7 @@ class Exams(Sessions):
         waveforms = [_waveform_row(message.exam_id(i), e.ecg) for i, e in enumerate(exams)]
         exam_ids = tuple(exam_row.id for exam_row in exam_rows)
         with self._writing() as session:
-            if not _insert_if_new(session, row):
+            if not _insert_if_new_or_mended(session, row):
                 first = session.scalars(
                     select(MessageRow.answer).where(MessageRow.id == message.id)
                 ).one()
@@ -175,11 +178,16 @@ class Exams(Sessions):
         )
 
 
-def _insert_if_new(session: Session, values: dict[str, object]) -> bool:
+def _insert_if_new_or_mended(session: Session, values: dict[str, object]) -> bool:
     """Insert a message; return False when it is there, also when another one inserts it now."""
     postgres = session.get_bind().dialect.name == "postgresql"
-    insert = postgresql.insert if postgres else sqlite.insert
-    statement = insert(MessageRow).values(values).on_conflict_do_nothing(index_elements=["id"])
+    insert = (postgresql.insert if postgres else sqlite.insert)(MessageRow).values(values)
+    statement = insert.on_conflict_do_update(
+        index_elements=["id"],
+        set_={name: insert.excluded[name] for name in ("state", "reason", "answer")},
+        where=(MessageRow.state == MessageState.REFUSED)
+        & (insert.excluded.state != MessageState.REFUSED),
+    )
     return session.scalar(statement.returning(MessageRow.id)) is not None
 
 

@@ -1,7 +1,7 @@
 """From the bytes of a message to a committed message, its ECGs and its answer, in one transaction.
 
-The answer is stored beside the message before it is sent, so the same message always gets the same
-answer. A positive one leaves here only after the commit; the queue is rung after that.
+The answer is stored beside the message before it is sent, so the same message gets the same answer
+again. A positive one leaves here only after the commit; the queue is rung after that.
 """
 
 import logging
@@ -102,6 +102,10 @@ class Hl7Intake:
             return _refused(header, as_refused(error))
         except Refused as error:
             return _refused(header, error)
+        except Exception:  # noqa: BLE001 - whatever a message does to us, its sender is answered
+            # Our fault: the bytes are kept, and the sender may send them again once it is mended.
+            _log.exception("message could not be read bytes=%d", len(received.payload))
+            return _refused(header, Refused("internal-error", "this message could not be read"))
         state = MessageState.ACCEPTED if decoded.exams else MessageState.NOT_ECG
         return _Verdict(header, state, decoded.exams)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from integration.errors import Refused, answer_to
-from integration.hl7v2.header import Delimiters, Header, parse_header
+from integration.hl7v2.header import Delimiters, Header, codec_for, parse_header
 from integration.hl7v2.message import Message, Segment
 from integration.hl7v2.times import format_time
 from model.errors import HisbundleError
@@ -165,8 +165,17 @@ def _msh(writer: _Writer, header: Header | None, control_id: str, now: datetime)
         writer.verbatim(h.processing_id if h and h.processing_id else "P"),
         writer.verbatim(h.version if h and h.version else _FALLBACK_VERSION),
         *[b""] * 5,
-        writer.verbatim(h.charset if h else ""),
+        writer.verbatim(h.charset if h and _is_known(h.charset) else ""),
     )
+
+
+def _is_known(charset: str) -> bool:
+    """Tell whether an answer may claim this character set."""
+    try:
+        codec_for(charset, "ascii")
+    except Refused:
+        return False
+    return True
 
 
 def _msa(writer: _Writer, header: Header | None, code: str, faults: Sequence[Fault]) -> bytes:

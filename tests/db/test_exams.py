@@ -83,6 +83,19 @@ class TestAccept:
         store.accept(message(), MessageState.REFUSED, "lead-unknown", b"AR")
         assert store.status(NOW).refusals == {"lead-unknown": 1}
 
+    def test_a_refused_message_is_taken_once_its_cause_is_mended(self, store, message, exam):
+        new = message()
+        store.accept(new, MessageState.REFUSED, "charset-undecodable", b"AR")
+        still = store.accept(new, MessageState.REFUSED, "lead-unknown", b"other")
+        assert (still.answer, still.duplicate) == (b"AR", True)
+        mended = store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam()])
+        assert (mended.answer, mended.duplicate) == (b"AA", False)
+        assert mended.exam_ids == (new.exam_id(0),)
+        again = store.accept(new, MessageState.REFUSED, "lead-unknown", b"AR")
+        assert (again.answer, again.duplicate) == (b"AA", True)
+        assert store.status(NOW).messages == {"accepted": 1, "refused": 0, "not-ecg": 0}
+        assert store.status(NOW).refusals == {}
+
     @pytest.mark.parametrize("control_id", ["", "a\0b", "é" * 5000])
     def test_any_control_id_is_recorded_and_found(self, store, message, exam, control_id):
         store.accept(message(control_id), MessageState.ACCEPTED, None, b"AA", [exam()])

@@ -1,0 +1,173 @@
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+
+from db.errors import StoreUnavailable
+from db.migrate import upgrade
+from db.records import MessageState
+from db.store import Store
+from integration.hl7v2.ack import read_acknowledgement
+from integration.hl7v2.framing import Frame, Framer, Junk, frame
+from integration.intake import Hl7Intake
+from tests.hl7_messages import MSH, PID, RATE, RESOLUTION, twelve, wcm, wcm_lead
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+GOOD = wcm(*twelve())
+ADT = b"MSH|^~\\&|ADT|WARD|HIS|HOSP|20260102030405||ADT^A01|A1|P|2.5\rEVN|A01\rPID|1||4711\r"
+
+
+@pytest.fixture
+def store(tmp_path):
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def rung():
+    return []
+
+
+@pytest.fixture
+def intake(store, rung):
+    return Hl7Intake(store, rung.extend, default_charset="ascii", zone=None, clock=lambda: NOW)
+
+
+def received(raw, max_bytes=2**20):
+    """What an MLLP listener makes of these bytes."""
+    framer = Framer(max_bytes)
+    return [*framer.feed(raw), *framer.close()]
+
+
+def test_an_ecg_is_stored_acknowledged_and_rung(intake, store, rung):
+    answer = read_acknowledgement(intake.answer(Frame(GOOD)))
+    assert (answer.code, answer.control_id, answer.texts) == ("AA", "C1", ())
+    (exam_id,) = rung
+    exam = store.load_exam(exam_id)
+    assert exam.patient.identifier == "4711"
+    assert len(exam.ecg.leads) == 12
+    assert store.message_raw(exam.message_id) == GOOD
+
+
+def test_the_same_again_gets_the_first_answer_and_rings_nobody(intake, store, rung):
+    first = intake.answer(Frame(GOOD))
+    assert intake.answer(Frame(GOOD)) == first
+    assert len(rung) == 1
+    assert store.status(NOW).messages["accepted"] == 1
+
+
+def test_the_same_control_id_with_other_content_is_another_message(intake, store, rung):
+    intake.answer(Frame(GOOD))
+    other = wcm(*twelve("5^5^5"))
+    assert read_acknowledgement(intake.answer(Frame(other))).code == "AA"
+    assert store.status(NOW).messages["accepted"] == 2
+    assert len(set(rung)) == 2
+
+
+def test_other_traffic_is_acknowledged_and_recorded(intake, store, rung):
+    assert read_acknowledgement(intake.answer(Frame(ADT))).code == "AA"
+    assert store.status(NOW).messages["not-ecg"] == 1
+    assert rung == []
+
+
+def lead_with(*attributes, samples="0^1^-2"):
+    return wcm(*wcm_lead("I", samples, attributes=attributes))
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"PID|1||4711\r", ("msh-missing", b"|||100^Segment sequence error")),
+        (GOOD.replace(b"|C1|", b"||", 1), ("control-id-missing", b"MSH^1^10")),
+        (
+            GOOD.replace(b"MDC_ECG_ELEC_POTL_V1", b"MDC_ECG_ELEC_POTL_V9"),
+            ("lead-unknown", b"OBX^"),
+        ),
+        (lead_with(RESOLUTION), ("rate-missing", b"OBX^")),
+        (lead_with(RATE), ("resolution-missing", b"OBX^")),
+        (
+            wcm(*wcm_lead("I"), *wcm_lead("II", "0^1", path="1.1.1.2")),
+            ("lengths-differ", b"OBX^"),
+        ),
+        (
+            lead_with(RATE, RESOLUTION, samples="0^one^2"),
+            ("samples-malformed", b"OBX^1^5"),
+        ),
+        (wcm(*twelve(), pid="PID|1||"), ("patient-missing", b"PID^1^3")),
+        (
+            GOOD.replace(b"|2.6", b"|2.6||||||KLINGON", 1),
+            ("charset-unsupported", b"MSH^1^18"),
+        ),
+        (GOOD.replace(b"HOSP^MR", b"H\xd6SP^MR"), ("charset-undecodable", b"|||102^Data type error")),
+    ],
+)
+def test_bad_input_is_refused_with_its_reason_and_kept(intake, store, raw, expected):
+    reason, told = expected
+    (block,) = received(frame(raw))
+    answer = intake.answer(block)
+    assert read_acknowledgement(answer).code == "AR"
+    assert b"\rERR|" in answer
+    assert reason.encode() in answer
+    assert told in answer
+    assert store.status(NOW).refusals == {reason: 1}
+    assert store.status(NOW).exams["received"] == 0
+    assert intake.answer(block) == answer
+
+
+def test_what_breaks_the_decoder_is_kept_and_may_come_again(intake, store, rung, monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise KeyError(GOOD)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("integration.intake.decode", broken)
+        answer = intake.answer(Frame(GOOD))
+    assert read_acknowledgement(answer).code == "AE"
+    assert b"internal-error" in answer
+    assert store.status(NOW).refusals == {"internal-error": 1}
+    assert read_acknowledgement(intake.answer(Frame(GOOD))).code == "AA"
+    assert len(rung) == 1
+
+
+def test_bytes_outside_of_a_frame_are_refused_and_kept(intake, store):
+    (junk,) = received(b"GET / HTTP/1.1\r\n\r\n")
+    assert isinstance(junk, Junk)
+    told = read_acknowledgement(intake.answer(junk))
+    assert (told.code, told.control_id) == ("AR", "")
+    assert store.status(NOW).refusals == {"framing-invalid": 1}
+
+
+def test_forty_megabytes_are_refused_without_being_kept_whole(intake, store):
+    raw = frame(MSH.encode() + b"\r" + b"x" * 40_000_000)
+    (block,) = received(raw, max_bytes=16 * 2**20)
+    assert block.size == len(raw) - 3
+    assert block.sha256 == hashlib.sha256(raw[1:-2]).hexdigest()
+    told = read_acknowledgement(intake.answer(block))
+    assert told.code == "AR"
+    assert store.status(NOW).refusals == {"message-too-large": 1}
+
+
+def test_a_store_that_is_down_means_send_it_again(intake, store, rung, monkeypatch):
+    def down(*_args, **_kwargs):
+        raise StoreUnavailable("store-unavailable", "gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "accept", down)
+        answer = intake.answer(Frame(GOOD))
+    assert read_acknowledgement(answer).code == "AE"
+    assert b"store-unavailable" in answer
+    assert rung == []
+    assert read_acknowledgement(intake.answer(Frame(GOOD))).code == "AA"
+
+
+def test_without_a_doorbell_the_sweep_finds_it_at_once(store):
+    intake = Hl7Intake(store, None, default_charset="ascii", zone=None)
+    intake.answer(Frame(GOOD))
+    assert len(store.claim_waiting_exams(NOW.replace(year=2000), 10)) == 1
+
+
+def test_message_states_are_all_reached_above():
+    assert set(MessageState) == {"accepted", "not-ecg", "refused"}
+    assert PID.startswith("PID")
