@@ -95,9 +95,9 @@ class Message:
     def text(self, value: bytes) -> str:
         """Return a text with its escaped delimiters put back (HL7 v2.5.1, 2.7.1), trimmed."""
         text = "" if value == _NULL else value.decode(self.codec)
-        escape = self.delimiters.escape.decode("ascii")
-        if escape and escape in text:
-            text = re.sub(f"{re.escape(escape)}([FSTRE]){re.escape(escape)}", self._escaped, text)
+        if self.delimiters.escape and self.delimiters.escape in value:
+            escape = re.escape(self.delimiters.escape.decode("ascii"))
+            text = re.sub(f"{escape}([FSTRE]){escape}", self._escaped, text)
         return text.strip()
 
     def _escaped(self, match: re.Match[str]) -> str:

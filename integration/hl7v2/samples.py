@@ -32,8 +32,10 @@ class Samples:
     @property
     def integral(self) -> bool:
         """Whether all are whole numbers."""
+        if not self.decimal_point:
+            return True
         fractions = self.values % 1
-        return not self.decimal_point or not np.any(fractions[~np.isnan(fractions)])
+        return not np.any(fractions[~np.isnan(fractions)])
 
 
 def parse_samples(value: bytes, separator: bytes, location: Location) -> Samples:
