@@ -116,10 +116,12 @@ def _block(message: Message, obx: Segment, n_channels: int) -> list[Samples]:
         )
     if kind != "NA":
         raise Refused("waveform-unsupported", "samples come as NA or MA", obx.at(2))
-    rows = value.strip().removesuffix(delimiters.repetition).split(delimiters.repetition)
-    if len(rows) != n_channels:
-        raise Refused("leads-malformed", f"{len(rows)} rows for {n_channels} channels", place)
-    block = [parse_samples(row, delimiters.component, place) for row in rows]
+    rows = value.strip().removesuffix(delimiters.repetition)
+    if rows.count(delimiters.repetition) + 1 != n_channels:
+        raise Refused("leads-malformed", f"not one row for each of {n_channels} channels", place)
+    block = [
+        parse_samples(row, delimiters.component, place) for row in rows.split(delimiters.repetition)
+    ]
     if len({len(samples.values) for samples in block}) > 1:
         raise Refused("lengths-differ", "leads differ in length", place)
     return block
@@ -127,13 +129,13 @@ def _block(message: Message, obx: Segment, n_channels: int) -> list[Samples]:
 
 def _channels(message: Message, obx: Segment) -> list[Channel]:
     """Read CHN; components 3 to 6 stay in force until a later repetition states them anew."""
-    repetitions = obx.field(5).strip().split(message.delimiters.repetition)
+    repetitions = obx.field(5).strip().split(message.delimiters.repetition, _MAX_CHANNELS)
     if len(repetitions) > _MAX_CHANNELS:
         raise Refused("leads-malformed", "too many channels", obx.at(5))
     sticky: list[bytes] = [b""] * 6
     channels = []
     for repetition in repetitions:
-        own = (repetition.split(message.delimiters.component) + [b""] * 6)[:6]
+        own = (repetition.split(message.delimiters.component, 6) + [b""] * 6)[:6]
         sticky = own[:2] + [new or old for new, old in zip(own[2:], sticky[2:], strict=True)]
         parts = [message.subcomponents(component) for component in sticky]
         channels.append(_channel(parts, obx.at(5)))

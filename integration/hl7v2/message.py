@@ -13,6 +13,9 @@ from integration.errors import Refused
 from integration.hl7v2.header import Delimiters, Header, codec_for, default_codec, strip_lead_in
 
 _NAME = re.compile(rb"[A-Z][A-Z0-9]{2}")
+_MAX_SEGMENTS = 50_000  # of one name
+_MAX_PARTS = 64  # no segment or data type of the standard has more; what is behind is never read
+_MAX_TEXT_BYTES = 4096
 _NULL = b'""'  # "delete what you have": for a reader of one message the same as nothing
 
 
@@ -70,30 +73,44 @@ class Message:
         return self.header.delimiters
 
     def segments(self) -> Iterator[Segment]:
-        """Yield the segments after MSH, whatever separates them: CR, LF or both."""
+        """Yield the segments after MSH, whatever separates them: CR, LF or both.
+
+        Raises:
+            Refused: `message-too-large`.
+        """
         counts = {"MSH": 1}
         lines = strip_lead_in(self.raw).replace(b"\n", b"\r").split(b"\r")
         for line in lines[1:]:
             if not line or line.isspace():
                 continue
-            fields = line.split(self.delimiters.field)
+            fields = line.split(self.delimiters.field, _MAX_PARTS)
             known = _NAME.fullmatch(fields[0].strip())
             name = fields[0].strip().decode("ascii") if known else ""
             counts[name] = counts.get(name, 0) + 1
+            if counts[name] > _MAX_SEGMENTS:
+                raise Refused("message-too-large", f"more than {_MAX_SEGMENTS} segments of a kind")
             yield Segment(name, counts[name], fields)
 
     def components(self, value: bytes) -> list[str]:
         """Return a field's components, of its first repetition, as texts."""
         first = value.split(self.delimiters.repetition, 1)[0]
-        return [self.text(c) for c in first.split(self.delimiters.component)]
+        return [self.text(c) for c in first.split(self.delimiters.component, _MAX_PARTS)]
 
     def subcomponents(self, value: bytes) -> list[str]:
         """Return a component's subcomponents as texts."""
         separator = self.delimiters.subcomponent
-        return [self.text(s) for s in (value.split(separator) if separator else [value])]
+        return [
+            self.text(s) for s in (value.split(separator, _MAX_PARTS) if separator else [value])
+        ]
 
     def text(self, value: bytes) -> str:
-        """Return a text with its escaped delimiters put back (HL7 v2.5.1, 2.7.1), trimmed."""
+        """Return a text with its escaped delimiters put back (HL7 v2.5.1, 2.7.1), trimmed.
+
+        Raises:
+            Refused: `field-malformed`: longer than any name, number or id.
+        """
+        if len(value) > _MAX_TEXT_BYTES:
+            raise Refused("field-malformed", f"more than {_MAX_TEXT_BYTES} bytes in a short field")
         text = "" if value == _NULL else value.decode(self.codec)
         if self.delimiters.escape and self.delimiters.escape in value:
             escape = re.escape(self.delimiters.escape.decode("ascii"))

@@ -4,6 +4,7 @@ from db.records import PatientRef
 from integration.errors import Refused
 from integration.hl7v2.message import Message, Segment, part
 
+_MAX_IDENTIFIERS = 64
 _PREFERRED = ("MR", "PI")  # table 0203: medical record number, patient internal identifier
 
 
@@ -27,8 +28,11 @@ def patient_of(message: Message, pids: tuple[Segment, ...]) -> PatientRef:
 
 def _chosen(message: Message, pid: Segment) -> PatientRef:
     by_type: dict[str, set[PatientRef]] = {}
-    for repetition in pid.field(3).split(message.delimiters.repetition):
-        parts = repetition.split(message.delimiters.component)
+    repetitions = pid.field(3).split(message.delimiters.repetition, _MAX_IDENTIFIERS)
+    if len(repetitions) > _MAX_IDENTIFIERS:
+        raise Refused("patient-ambiguous", "PID-3 has too many identifiers", pid.at(3))
+    for repetition in repetitions:
+        parts = repetition.split(message.delimiters.component, 5)
         identifier = message.text(parts[0])
         if identifier:
             kind = message.text(parts[4]) if len(parts) > 4 else ""

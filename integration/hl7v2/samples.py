@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from integration.errors import Refused
 from integration.hl7v2.units import Location
+from model.ecg import MAX_SAMPLES
 
 _INTEGERS = b"0123456789-^"
 _DECIMALS = b"0123456789-+.eE^"
@@ -47,7 +48,7 @@ def parse_samples(value: bytes, separator: bytes, location: Location) -> Samples
     Raises:
         Refused: `samples-malformed`, `samples-missing`.
     """
-    return _read(value.strip().removesuffix(separator), separator, location)
+    return _read(value.strip().removesuffix(separator), separator, MAX_SAMPLES, location)
 
 
 def parse_multiplexed(
@@ -61,10 +62,13 @@ def parse_multiplexed(
     text = value.strip().removesuffix(repetition)
     marks = np.frombuffer(text, np.uint8)
     separators = marks[(marks == component[0]) | (marks == repetition[0])]
-    ends_of_times = np.arange(1, len(separators) + 1) % n_channels == 0
-    if (len(separators) + 1) % n_channels or np.any((separators == repetition[0]) != ends_of_times):
+    times = np.append(separators, repetition[0])  # as if the last time were ended too
+    if len(times) % n_channels or not _regular(
+        times.reshape(-1, n_channels), component[0], repetition[0]
+    ):
         raise Refused("leads-malformed", "as many channels at every time are needed", location)
-    flat = _read(text.replace(repetition, component), component, location)
+    limit = MAX_SAMPLES * n_channels
+    flat = _read(text.replace(repetition, component), component, limit, location)
     return [Samples(row, flat.decimal_point) for row in flat.values.reshape(-1, n_channels).T]
 
 
@@ -102,9 +106,15 @@ def without_sentinels(
     return np.where(missing, np.nan, mv)
 
 
-def _read(text: bytes, separator: bytes, location: Location) -> Samples:
+def _regular(times: NDArray[np.uint8], component: int, repetition: int) -> bool:
+    return bool((times[:, :-1] == component).all() and (times[:, -1] == repetition).all())
+
+
+def _read(text: bytes, separator: bytes, limit: int, location: Location) -> Samples:
     if separator != b"^":
         text = text.translate(bytes.maketrans(separator + b"^", b"^" + separator))
+    if len(text) > limit and text.count(b"^") >= limit:
+        raise Refused("samples-out-of-range", "too many samples", location)
     if not text.strip(b"^"):
         raise Refused("samples-missing", "no samples", location)
     if not text.translate(None, _INTEGERS):

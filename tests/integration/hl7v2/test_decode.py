@@ -169,6 +169,20 @@ def test_single_numbers_under_the_name_of_a_lead_are_no_waveform():
     assert decode(wcm(scalar, *twelve())).exams[0].ecg.leads == LEADS_12
 
 
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (wcm() + b"OBX|\r" * 50_001, "message-too-large"),
+        (wcm("NM|" + "x" * 4097), "field-malformed"),
+        (wcm(*twelve(), pid="PID|1||" + "~" * 64), "patient-ambiguous"),
+        (wcm(*wcm_lead("I", "^" * 3_600_001)), "samples-out-of-range"),
+        (wcm(*wcm_lead("I", "1" * 1_000_000)), "samples-malformed"),
+    ],
+)
+def test_sizes_that_no_sender_needs(raw, reason):
+    assert refused(raw)[0] == reason
+
+
 REFUSED = {
     "capsule_datacaptor_waveform": "resolution-missing",
     "cen_ecg_oru_w01_per_channel_groups": "control-id-missing",
