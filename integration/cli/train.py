@@ -20,7 +20,7 @@ DEFAULT_CACHE = Path.home() / ".cache" / "hisbundle"
 @click.command()
 @click.option("--data-path", type=click.Path(path_type=Path), required=True, help="PTB-XL folder")
 @click.option(
-    "--epochs", type=click.IntRange(1), default=40, show_default=True, help="passes over the data"
+    "--epochs", type=click.IntRange(1), default=24, show_default=True, help="passes over the data"
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="of every draw")
 @click.option(

@@ -31,13 +31,13 @@ class Dimensions:
 class Settings:
     """Everything a run depends on besides its data; written to settings.json."""
 
-    epochs: int = 40
+    epochs: int = 24
     seed: int = 0
     batch_size: int = 64
     max_lr: float = 2e-3
     weight_decay: float = 0.03
     warm_up: float = 0.2  # share of the steps with a rising rate
-    crop_share: float = 0.5  # share of the epochs on crops
+    crop_share: float = 0.75  # share of the epochs on crops
     crop: int = 512  # samples
     mixup: float = 0.2
     mask_share: float = 0.3
@@ -46,4 +46,4 @@ class Settings:
     restoration_weight: float = 0.2
     clip_norm: float = 2.0
     ema_decay: float = 0.998
-    patience: int = 15  # epochs without a better validation figure
+    patience: int = 10  # epochs without a better validation figure

@@ -162,8 +162,11 @@ class _Run:
             self.optimizer.state[parameter] = {
                 k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
             }
-        reached = [line[SELECTED_BY] for line in history(self.run_dir)]
-        self.next_epoch, self.best = len(reached), max(reached)
+        self.next_epoch = int(state["epochs"])
+        lines = history(self.run_dir)[: self.next_epoch]
+        _write_lines(self.run_dir / "metrics.jsonl", lines)
+        reached = [line[SELECTED_BY] for line in lines]
+        self.best = max(reached)
         self.stale = len(reached) - 1 - reached.index(self.best)
 
     def _step(self, batch: Batch, done: float) -> Losses:
@@ -190,13 +193,15 @@ class _Run:
             for name, value in self.optimizer.state[parameter].items():
                 state[f"adam.{index}.{name}"] = value
         state["averaged"] = self.average.n_averaged
+        state["epochs"] = torch.tensor(epoch + 1)
         self.stale += 1
         if figures[SELECTED_BY] > self.best:
             self.best, self.stale = figures[SELECTED_BY], 0
             _save(average, self.run_dir / "best.safetensors")
+        # The line first: a stop in between leaves one too many, and restore() drops it.
+        earlier = history(self.run_dir) if epoch else []
+        _write_lines(self.run_dir / "metrics.jsonl", [*earlier, figures])
         _save({**state, **average}, self.run_dir / "last.safetensors")
-        with (self.run_dir / "metrics.jsonl").open("a" if epoch else "w") as lines:
-            lines.write(json.dumps(figures) + "\n")
 
 
 def one_cycle(done: float, settings: Settings) -> float:
@@ -252,6 +257,10 @@ def validate(network: RestingNetwork, data: Arrays) -> dict[str, float]:
 def _load_part(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
     part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     module.load_state_dict(part)
+
+
+def _write_lines(path: Path, lines: list[dict[str, float]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def _save(state: dict[str, Tensor], path: Path) -> None:

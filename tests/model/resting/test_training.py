@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -64,6 +65,14 @@ def test_a_resumed_run_goes_the_same_way(whole, data, tmp_path):
     for line, reached in zip(expected, training.history(tmp_path), strict=True):
         assert reached["loss_types"] == pytest.approx(line["loss_types"], rel=1e-3)
         assert reached["macro_auroc_types"] == pytest.approx(line["macro_auroc_types"], abs=0.02)
+
+
+def test_a_line_without_its_checkpoint_is_done_again(whole, data, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "run")
+    lines = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(lines + lines.splitlines()[0] + "\n")
+    training.train(*data, SETTINGS, folder, resume=True)
+    assert (folder / "metrics.jsonl").read_text() == lines
 
 
 def test_resuming_a_finished_run_changes_nothing(whole, data):
