@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 
 from db.records import NewExam
-from integration.errors import Refused
+from integration.errors import Refused, as_refused
 from integration.hl7v2.generic import generic_signals
 from integration.hl7v2.header import Header, parse_header
 from integration.hl7v2.message import Message, Segment
@@ -19,6 +19,7 @@ from integration.hl7v2.patient import patient_of
 from integration.hl7v2.signals import Order, Recording, recordings
 from integration.hl7v2.times import parse_time, zone_of
 from integration.hl7v2.wcm import scalar_named_like_lead, wcm_signals
+from model.errors import EcgError
 
 _BATCH = ("FHS", "BHS", "BTS", "FTS", "MSH")  # MSH: a second message in the same frame
 
@@ -122,13 +123,16 @@ def _exam(message: Message, recording: Recording, zone: tzinfo | None) -> NewExa
     )
     if isinstance(acquired, datetime):
         ecg = replace(ecg, start=acquired)
-    return NewExam(
-        patient=patient_of(message, order.pids),
-        ecg=ecg,
-        acquired=acquired,
-        placer_order=_order_number(message, order, 2),
-        filler_order=_order_number(message, order, 3),
-    )
+    try:
+        return NewExam(
+            patient=patient_of(message, order.pids),
+            ecg=ecg,
+            acquired=acquired,
+            placer_order=_order_number(message, order, 2),
+            filler_order=_order_number(message, order, 3),
+        )
+    except EcgError as error:  # an identifier that cannot be kept
+        raise as_refused(error) from None
 
 
 def _order_number(message: Message, order: Order, number: int) -> str | None:

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from integration.errors import Refused
 from integration.hl7v2.units import Location
-from model.ecg import MAX_SAMPLES
+from model.ecg import MAX_AMPLITUDE_MV, MAX_SAMPLES
 
 _INTEGERS = b"0123456789-^"
 _DECIMALS = b"0123456789-+.eE^"
 _MAX_COUNT = 2**31  # no converter's word is longer
 # What devices write for "no value" (ISO/IEEE 11073 samples, monitors in the field).
 SENTINELS = (32767.0, -32768.0, -999.0, -99.9, -1.0)
-PLAUSIBLE_MV = 20.0
 
 
 @dataclass(frozen=True)
@@ -91,18 +90,20 @@ def without_sentinels(
         location: of the field, for a refusal.
 
     Raises:
-        Refused: `samples-out-of-range`: outside the declared range and no sentinel.
+        Refused: `samples-out-of-range`, `amplitude-implausible`: outside, and no sentinel.
     """
     outside = np.zeros(len(samples), dtype=bool)
     if declared is not None:
         slack = 1e-6 * max(1.0, *map(abs, declared))
         outside = (samples < declared[0] - slack) | (samples > declared[1] + slack)
-    odd = outside | (np.abs(mv) > PLAUSIBLE_MV)
+    odd = outside | (np.abs(mv) > MAX_AMPLITUDE_MV)
     if not odd.any():
         return mv
     missing = odd & np.isin(samples, SENTINELS)
     if (outside & ~missing).any():
         raise Refused("samples-out-of-range", "outside the range that is declared", location)
+    if (odd & ~missing).any():
+        raise Refused("amplitude-implausible", f"beyond {MAX_AMPLITUDE_MV:g} mV", location)
     return np.where(missing, np.nan, mv)
 
 

@@ -14,6 +14,7 @@ from model.ecg import Ecg
 from model.errors import EcgError
 
 _MAX_RECORDINGS = 256
+_MAX_FACTOR = 1e12  # keeps the arithmetic finite; `Ecg` is stricter
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,13 @@ def to_millivolts(
     declared: tuple[float, float] | None,
     location: Location,
 ) -> NDArray[np.float64]:
-    """Return `(D - baseline) * mv_per_step`, NaN where a sample says "no value"."""
+    """Return `(D - baseline) * mv_per_step`, NaN where a sample says "no value".
+
+    Raises:
+        Refused: `resolution-out-of-range`, `samples-out-of-range`, `amplitude-implausible`.
+    """
+    if not (0 < abs(mv_per_step) < _MAX_FACTOR and abs(baseline) < _MAX_FACTOR):
+        raise Refused("resolution-out-of-range", "an absurd sensitivity or baseline", location)
     mv = (samples.values - baseline) * mv_per_step
     return without_sentinels(samples.values, mv, declared, location)
 

@@ -64,6 +64,8 @@ def bad_lead(old, new, **options):
         (b"BHS|^~\\&|\r" + TWELVE, "batch-unsupported", ()),
         (TWELVE + b"BTS|1\r", "batch-unsupported", ("BTS", 1, 0)),
         (TWELVE.replace(b"PID|1||", b"PID|1|\xff|"), "charset-undecodable", ()),
+        (TWELVE.replace(b"4711", b"47\x0011"), "field-malformed", ()),
+        (TWELVE.replace(b"|P1^X", b"|P\x001^X"), "field-malformed", ()),
     ],
 )
 def test_messages_that_are_refused_with_their_place(raw, reason, location):
@@ -175,7 +177,7 @@ def test_single_numbers_under_the_name_of_a_lead_are_no_waveform():
         (wcm() + b"OBX|\r" * 50_001, "message-too-large"),
         (wcm("NM|" + "x" * 4097), "field-malformed"),
         (wcm(*twelve(), pid="PID|1||" + "~" * 64), "patient-ambiguous"),
-        (wcm(*wcm_lead("I", "^" * 3_600_001)), "samples-out-of-range"),
+        (wcm(*wcm_lead("I", "^1" * 3_600_001)), "samples-out-of-range"),
         (wcm(*wcm_lead("I", "1" * 1_000_000)), "samples-malformed"),
     ],
 )

@@ -132,7 +132,6 @@ def test_multiplexed_text(text, reason):
         ([1, -999], 0.005, (-512, 511), [0.005, NAN]),
         ([1, -999], 0.005, (-2048, 2047), [0.005, -4.995]),
         ([1, 32767, NAN], 0.0005, (-2048, 2047), [0.0005, NAN, NAN]),
-        ([1, 5000], 0.005, None, [0.005, 25.0]),  # told as implausible, not hidden
     ],
 )
 def test_only_what_cannot_be_a_sample_is_missing(counts, step, declared, expected):
@@ -145,6 +144,12 @@ def test_a_number_outside_the_declared_range_is_no_sample_and_no_sentinel():
     samples = np.array([1.0, 3000.0])
     with pytest.raises(Refused, match="samples-out-of-range"):
         without_sentinels(samples, samples * 0.005, (-2048, 2047), PLACE)
+
+
+def test_what_no_ecg_reaches_is_told_and_not_hidden():
+    samples = np.array([1.0, 5000.0])
+    with pytest.raises(Refused, match="amplitude-implausible"):
+        without_sentinels(samples, samples * 0.005, None, PLACE)
 
 
 def test_a_range_rounded_by_its_sender_is_no_fault():
