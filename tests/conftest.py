@@ -11,7 +11,22 @@ from sqlalchemy import make_url
 
 from tests.fhir_server import fhir_server  # noqa: F401 - a fixture for every folder
 
+# In identifying fields of what the tests send; whatever any test logs is searched for it.
+CANARY = "ZZCANARY"
+
 LOOPBACK_POSTGRES = "postgresql://postgres@127.0.0.1:5432"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Fail a test that logged an identifier."""
+    report = yield
+    if call.when == "call" and report.passed:
+        leaks = [line for line in report.caplog.splitlines() if CANARY in line]
+        if leaks:
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} logged patient data: {leaks[:3]}"
+    return report
 
 
 @pytest.fixture(scope="session")

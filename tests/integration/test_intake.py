@@ -10,10 +10,11 @@ from db.store import Store
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, Junk, frame
 from integration.intake import Hl7Intake
-from tests.hl7_messages import MSH, PID, RATE, RESOLUTION, twelve, wcm, wcm_lead
+from tests.hl7_messages import MSH, RATE, RESOLUTION, twelve, wcm, wcm_lead
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-GOOD = wcm(*twelve())
+PID = "PID|1||ZZCANARY-4711^^^HOSP^MR||ZZCANARY^JOHN||19700101|M|||ZZCANARY STREET 1"
+GOOD = wcm(*twelve(), pid=PID)
 ADT = b"MSH|^~\\&|ADT|WARD|HIS|HOSP|20260102030405||ADT^A01|A1|P|2.5\rEVN|A01\rPID|1||4711\r"
 
 
@@ -42,12 +43,13 @@ def received(raw, max_bytes=2**20):
     return [*framer.feed(raw), *framer.close()]
 
 
-def test_an_ecg_is_stored_acknowledged_and_rung(intake, store, rung):
+def test_an_ecg_is_stored_acknowledged_and_rung(intake, store, rung, caplog):
+    caplog.set_level("DEBUG")
     answer = read_acknowledgement(intake.answer(Frame(GOOD)))
     assert (answer.code, answer.control_id, answer.texts) == ("AA", "C1", ())
     (exam_id,) = rung
     exam = store.load_exam(exam_id)
-    assert exam.patient.identifier == "4711"
+    assert exam.patient.identifier == "ZZCANARY-4711"
     assert len(exam.ecg.leads) == 12
     assert store.message_raw(exam.message_id) == GOOD
 
@@ -61,7 +63,7 @@ def test_the_same_again_gets_the_first_answer_and_rings_nobody(intake, store, ru
 
 def test_the_same_control_id_with_other_content_is_another_message(intake, store, rung):
     intake.answer(Frame(GOOD))
-    other = wcm(*twelve("5^5^5"))
+    other = wcm(*twelve("5^5^5"), pid=PID)
     assert read_acknowledgement(intake.answer(Frame(other))).code == "AA"
     assert store.status(NOW).messages["accepted"] == 2
     assert len(set(rung)) == 2
@@ -74,13 +76,13 @@ def test_other_traffic_is_acknowledged_and_recorded(intake, store, rung):
 
 
 def lead_with(*attributes, samples="0^1^-2"):
-    return wcm(*wcm_lead("I", samples, attributes=attributes))
+    return wcm(*wcm_lead("I", samples, attributes=attributes), pid=PID)
 
 
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b"PID|1||4711\r", ("msh-missing", b"|||100^Segment sequence error")),
+        (PID.encode() + b"\r", ("msh-missing", b"|||100^Segment sequence error")),
         (GOOD.replace(b"|C1|", b"||", 1), ("control-id-missing", b"MSH^1^10")),
         (
             GOOD.replace(b"MDC_ECG_ELEC_POTL_V1", b"MDC_ECG_ELEC_POTL_V9"),
@@ -101,7 +103,10 @@ def lead_with(*attributes, samples="0^1^-2"):
             GOOD.replace(b"|2.6", b"|2.6||||||KLINGON", 1),
             ("charset-unsupported", b"MSH^1^18"),
         ),
-        (GOOD.replace(b"HOSP^MR", b"H\xd6SP^MR"), ("charset-undecodable", b"|||102^Data type error")),
+        (
+            GOOD.replace(b"HOSP^MR", b"H\xd6SP^MR"),
+            ("charset-undecodable", b"|||102^Data type error"),
+        ),
     ],
 )
 def test_bad_input_is_refused_with_its_reason_and_kept(intake, store, raw, expected):
@@ -119,7 +124,7 @@ def test_bad_input_is_refused_with_its_reason_and_kept(intake, store, raw, expec
 
 def test_what_breaks_the_decoder_is_kept_and_may_come_again(intake, store, rung, monkeypatch):
     def broken(*_args, **_kwargs):
-        raise KeyError(GOOD)
+        raise KeyError("OBX")
 
     with monkeypatch.context() as patched:
         patched.setattr("integration.intake.decode", broken)
@@ -170,4 +175,3 @@ def test_without_a_doorbell_the_sweep_finds_it_at_once(store):
 
 def test_message_states_are_all_reached_above():
     assert set(MessageState) == {"accepted", "not-ecg", "refused"}
-    assert PID.startswith("PID")

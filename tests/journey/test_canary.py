@@ -52,11 +52,11 @@ def spoilt(raw: bytes):
     canary = CANARY.encode()
     yield raw.replace(b"MSH|", canary + b"|", 1)
     yield raw.replace(b"UNICODE UTF-8", canary, 1)
-    yield raw.replace(b"PID|1|", b"PID|1||" + canary, 1).replace(b"^^^", b"", 1)
+    yield raw.replace(b"PID|1||", b"PID|1||||", 1)  # the identifier slips into the name
     yield raw.replace(b"MDC_ECG_ELEC_POTL_V1", canary)
     yield raw.replace(b"MDC_DIM_MILLI_VOLT", canary).replace(b"266418", b"0")
     before, samples = text.split("|NA|", 1)
-    field = samples.split("|")[3]
+    field = samples.split("|")[2]
     yield f"{before}|NA|{samples.replace(field, f'{CANARY}^{field}', 1)}".encode()
     yield raw.replace(CANARY.encode(), b"\xff\xfe" + canary, 1)
     yield canary
