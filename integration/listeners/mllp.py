@@ -29,6 +29,7 @@ MAX_JUNK = 16  # a connection that brought so much junk is no HL7 sender
 _THREADS = 8  # answers in the making at the same time, over all connections
 _READ_BYTES = 64 * 1024
 _SETTLE_S = 0.5  # how long after FS its CR may stay out
+_WRITE_S = 10.0  # a peer that takes no answer for so long is given up
 _BACKLOG = 128
 
 
@@ -81,13 +82,14 @@ class MllpListener:
                 _log.warning("mllp cannot accept: errno=%s", error.errno)
                 await asyncio.sleep(0.2)
                 continue
-            connection = _Connection(self._settings, self._reply_to, f"{address[0]}:{address[1]}")
-            task = asyncio.create_task(connection.run(accepted))
+            peer = f"{address[0]}:{address[1]}"
+            connection = _Connection(self._settings, self._reply_to, accepted, peer)
+            task = asyncio.create_task(connection.run())
             self._connections[task] = connection
             task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        del self._connections[task]
+        self._connections.pop(task).socket.close()  # in case it was cancelled before it began
         self._free.release()
         if not task.cancelled() and task.exception() is not None:
             _log.error("mllp connection broke", exc_info=task.exception())
@@ -113,18 +115,21 @@ async def serve_mllp(settings: MllpSettings, answer: Answer) -> MllpListener:
 class _Connection:
     """One sender."""
 
-    def __init__(self, settings: MllpSettings, reply_to: _ReplyTo, peer: str) -> None:
+    def __init__(
+        self, settings: MllpSettings, reply_to: _ReplyTo, accepted: socket.socket, peer: str
+    ) -> None:
         self._idle_s = settings.idle_timeout_s
         self._reply_to = reply_to
+        self.socket = accepted
         self._peer = peer
         self._framer = Framer(settings.max_message_bytes)
         self._junk = 0
         self.answering = False
         self.stopping = False
 
-    async def run(self, accepted: socket.socket) -> None:
+    async def run(self) -> None:
         """Answer block after block until the sender goes, is silent too long, or is no sender."""
-        reader, writer = await _streams(accepted)
+        reader, writer = await _streams(self.socket)
         try:
             async for received in self._received(reader):
                 self.answering = True
@@ -132,12 +137,15 @@ class _Connection:
                 self.answering = False
                 if self.stopping or self._junk >= MAX_JUNK:
                     break
-        except (OSError, TimeoutError) as error:
+        except OSError as error:
             _log.info("mllp connection lost peer=%s error=%s", self._peer, type(error).__name__)
         finally:
             writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            try:
+                async with asyncio.timeout(_WRITE_S):
+                    await writer.wait_closed()
+            except OSError:  # a TimeoutError is one: the peer never reads its answers
+                writer.transport.abort()
 
     async def _received(self, reader: asyncio.StreamReader) -> AsyncIterator[Received]:
         while True:
@@ -163,7 +171,7 @@ class _Connection:
         reply = await self._reply_to(received)
         if reply is not None:
             writer.write(frame(reply))
-            async with asyncio.timeout(self._idle_s):
+            async with asyncio.timeout(_WRITE_S):
                 await writer.drain()
 
 

@@ -99,6 +99,11 @@ def test_texts_go_in_the_messages_character_set():
     assert b"unit '\xb5?'" in raw
 
 
+def test_a_character_set_that_nobody_knows_is_not_claimed():
+    klingon = parse_header(b"MSH|^~\\&|CART||||||ORU^R01|C1|P|2.6||||||KLINGON")
+    assert b"KLINGON" not in answer(klingon, "AR", [Fault("charset-unsupported", "no")])
+
+
 def test_a_long_sentence_is_cut():
     err = answer(header(), "AR", [Fault("lead-unknown", "x" * 5000)]).split(b"\r")[2]
     assert err.endswith(b"|" + b"x" * 200)
@@ -127,7 +132,7 @@ def test_every_reason_comes_through(reason):
         ),
         ("MSA|AE|C1\rERR|||100|E||||look", ("look",)),
         ("MSA|AE|C1\rERR|||100|E|||diagnostic", ("diagnostic",)),
-        ("MSA|AE|C1\rERR|PID^1^3", ()),
+        ("MSA|AE|C1\rSFT|x\rERR|PID^1^3", ()),
     ],
 )
 def test_answers_of_others_are_read(body, texts):

@@ -1,6 +1,7 @@
 """Over real sockets on a free port; the answering function is the only stand-in."""
 
 import asyncio
+import errno
 import logging
 import socket
 import threading
@@ -10,6 +11,7 @@ import pytest
 from integration.config import MllpSettings
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, Junk, frame
+from integration.listeners import mllp
 from integration.listeners.mllp import MAX_JUNK, serve_mllp
 
 MSG = b"MSH|^~\\&|A|B|||20260101||ADT^A01|%d|P|2.6\r"
@@ -298,6 +300,73 @@ def test_a_peer_that_resets_costs_only_its_own_connection(caplog):
 
     assert run(Answers(), conversation) == [b"re:1"]
     assert "Traceback" not in caplog.text
+
+
+def test_an_answer_that_is_none_costs_only_its_own_connection(caplog):
+    def answer(received):
+        return 7 if received.payload == b"1" else b"fine"
+
+    async def conversation(listener):
+        reader, writer = await connect(listener)
+        writer.write(frame(b"1"))
+        assert await reader.read() == b""
+        await close(writer)
+        reader, writer = await connect(listener)
+        writer.write(frame(b"2"))
+        got = await replies(reader, 1)
+        await close(writer)
+        return got
+
+    assert run(answer, conversation) == [b"fine"]
+    assert "mllp connection broke" in caplog.text
+
+
+def test_a_peer_that_never_reads_its_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr(mllp, "_WRITE_S", 0.2)
+    started = threading.Event()
+
+    async def conversation(listener):
+        raw = socket.create_connection(("127.0.0.1", listener.port))
+        with raw:
+            raw.setblocking(False)
+            await asyncio.get_running_loop().sock_sendall(raw, frame(b"1"))
+            await asyncio.to_thread(started.wait, 20)
+            (task,) = listener._connections
+            await asyncio.wait([task])
+        reader, writer = await connect(listener)
+        writer.write(frame(b"2"))
+        got = await replies(reader, 1)
+        await close(writer)
+        return got
+
+    def answer(received):
+        started.set()
+        return b"x" * 50_000_000 if received.payload == b"1" else b"fine"
+
+    assert run(answer, conversation) == [b"fine"]
+
+
+def test_a_machine_out_of_file_descriptors_accepts_again_later(caplog):
+    async def main():
+        loop = asyncio.get_running_loop()
+        accept, failures = loop.sock_accept, [OSError(errno.EMFILE, "too many open files")]
+
+        async def sock_accept(listening):
+            if failures:
+                raise failures.pop()
+            return await accept(listening)
+
+        loop.sock_accept = sock_accept
+        listener = await serve_mllp(MllpSettings(port=0), Answers())
+        reader, writer = await connect(listener)
+        writer.write(frame(b"1"))
+        got = await replies(reader, 1)
+        await close(writer)
+        await listener.stop()
+        return got
+
+    assert asyncio.run(main()) == [b"re:1"]
+    assert f"errno={errno.EMFILE}" in caplog.text
 
 
 def test_stopping_finishes_the_message_in_progress_and_takes_no_other():
