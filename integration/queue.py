@@ -55,7 +55,7 @@ def make_celery(settings: Settings) -> Celery:
 def _broker_url(settings: Settings) -> str:
     if settings.broker_url is not None:
         return settings.broker_url.get_secret_value()
-    return "memory://"
+    return "memory://localhost/"
 
 
 def _transport_options(settings: Settings) -> dict[str, object]:

@@ -88,7 +88,8 @@ def _sweeper(settings: Settings, celery: Celery) -> Sweeper:
 
 
 def _stop_with_stdin() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin: its lock would be held while Python shuts down
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

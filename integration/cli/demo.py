@@ -17,6 +17,7 @@ from uuid import UUID
 import click
 import httpx
 import pydicom.data
+from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -84,13 +85,13 @@ def demo() -> None:
                 done = _wait(folder, cases, progress)
             console.print(_table(cases, done, base_url))
             console.print(_one_conclusion(cases, done, base_url), highlight=False)
-    if len(done) < len(cases):
-        raise click.ClickException(f"{len(cases) - len(done)} of {len(cases)} ECGs got no report")
+            if len(done) < len(cases):
+                raise click.ClickException(f"{len(cases) - len(done)} ECGs got no report")
 
 
 def _cases() -> list[_Case]:
     path = pydicom.data.get_testdata_file(_RECORDING, download=False)
-    recordings = [("real: 12 leads, 10 s, 1000 Hz, from pydicom", read_ecg(Path(str(path))))]
+    recordings = [("real: the recording inside pydicom", read_ecg(Path(str(path))))]
     recordings += [(f"simulated: {kind}", simulate(kind, seed=7)) for kind in _KINDS]
     return [
         _Case(title, _message(ecg, f"DEMO{n:04}"))
@@ -127,12 +128,21 @@ def _installation(folder: Path, mllp_port: int, http_port: int) -> Iterator[str]
         "HISBUNDLE_HTTP__PORT": str(http_port),
         "HISBUNDLE_LOG_LEVEL": "WARNING",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "integration", "serve"], cwd=folder, env=inherited | settings
-    )
+    log = folder / "log.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "integration", "serve"],
+            cwd=folder,
+            env=inherited | settings,
+            stdout=output,
+            stderr=output,
+        )
     try:
         _wait_until_ready(process, f"http://127.0.0.1:{http_port}")
         yield f"http://127.0.0.1:{http_port}"
+    except BaseException:
+        click.echo(log.read_text(errors="replace"), err=True)
+        raise
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -184,19 +194,24 @@ def _wait(folder: Path, cases: list[_Case], progress: Progress) -> dict[UUID, Ex
 
 
 def _table(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> Table:
-    table = Table("ECG", "quality", "anomaly", "types above threshold", "DiagnosticReport")
+    headers = (
+        "ECG\nid of its DiagnosticReport",
+        "quality",
+        "anomaly\nscore",
+        "types over\nthreshold",
+    )
+    table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False)
     for case in cases:
         exam = done.get(case.exam_id)
         if exam is None or exam.findings is None:
-            table.add_row(case.title, "no answer", "", "", "")
+            table.add_row(case.title, "no answer", "", "")
             continue
         report = httpx.get(f"{base_url}/fhir/DiagnosticReport/{exam.id}").raise_for_status().json()
         table.add_row(
-            case.title,
+            f"{case.title}\n{report['id']}",
             _quality(exam.findings),
             _anomaly(exam.findings),
             _types(exam.findings),
-            report["id"],
         )
     return table
 
@@ -204,21 +219,20 @@ def _table(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> 
 def _quality(findings: Findings) -> str:
     quality = findings.quality
     faults = [f"{f.lead} {f.reason}" for f in quality.lead_faults]
-    why = ", ".join([*quality.reasons, *faults][:2])
-    return f"{quality.verdict} ({why})" if why else quality.verdict
+    return "\n".join([quality.verdict, *[*quality.reasons, *faults][:2]])
 
 
 def _anomaly(findings: Findings) -> str:
     if findings.anomaly_score is None:
-        return "not scored"
+        return "-"
     return f"{findings.anomaly_score:.2f}{' !' if findings.anomalous else ''}"
 
 
 def _types(findings: Findings) -> str:
     if findings.anomaly_score is None:
-        return "not scored"
+        return "-"
     told = [f"{t.code} {t.probability:.2f}" for t in findings.flagged_types]
-    return ", ".join(told) or "none"
+    return "\n".join(told) or "none"
 
 
 def _one_conclusion(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> str:
