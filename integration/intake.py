@@ -91,7 +91,8 @@ class Hl7Intake:
 
     def _judge(self, received: Received) -> _Verdict:
         if isinstance(received, Junk):
-            return _refused(None, Refused(received.reason, received.detail))
+            refusal = Refused(received.reason, received.detail)
+            return _refused(self._header_of_junk(received), refusal)
         header = None
         try:
             header = parse_header(received.payload, self._default_charset)
@@ -108,6 +109,13 @@ class Hl7Intake:
             return _refused(header, Refused("internal-error", "this message could not be read"))
         state = MessageState.ACCEPTED if decoded.exams else MessageState.NOT_ECG
         return _Verdict(header, state, decoded.exams)
+
+    def _header_of_junk(self, junk: Junk) -> Header | None:
+        """Return the header of a message that was too large or did not end, if it has one."""
+        try:
+            return parse_header(junk.data, self._default_charset)
+        except Refused:
+            return None
 
 
 def _refused(header: Header | None, refusal: Refused) -> _Verdict:

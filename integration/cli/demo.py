@@ -26,8 +26,8 @@ from db.records import ExamState, ExamSummary, NewExam, NewMessage, PatientRef
 from db.store import Store
 from integration.formats import read_ecg
 from integration.hl7v2.ack import read_acknowledgement
+from integration.hl7v2.client import MllpClient
 from integration.hl7v2.encode import encode_ecg
-from integration.hl7v2.framing import Frame, Framer, frame
 from integration.hl7v2.header import parse_header
 from model.ecg import Ecg
 from model.findings import Findings
@@ -46,7 +46,6 @@ _KINDS = (
     "noisy",
 )
 _PATIENCE_S = 120.0
-_MAX_ANSWER_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -160,21 +159,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
 
 
 def _send(cases: list[_Case], port: int, progress: Progress) -> None:
-    with socket.create_connection(("127.0.0.1", port), _PATIENCE_S) as connection:
+    with MllpClient("127.0.0.1", port, _PATIENCE_S) as client:
         for case in progress.track(cases, description="sending by MLLP"):
-            connection.sendall(frame(case.raw))
-            answer = read_acknowledgement(_answer(connection))
+            answer = read_acknowledgement(client.exchange(case.raw))
             if answer.code != "AA":
                 raise click.ClickException(f"{case.title}: {answer.code} {answer.texts}")
-
-
-def _answer(connection: socket.socket) -> bytes:
-    framer = Framer(_MAX_ANSWER_BYTES)
-    while data := connection.recv(_MAX_ANSWER_BYTES):
-        for received in framer.feed(data):
-            if isinstance(received, Frame):
-                return received.payload
-    raise click.ClickException("the listener closed the connection")
 
 
 def _wait(folder: Path, cases: list[_Case], progress: Progress) -> dict[UUID, ExamSummary]:

@@ -150,7 +150,7 @@ def test_forty_megabytes_are_refused_without_being_kept_whole(intake, store):
     assert block.size == len(raw) - 3
     assert block.sha256 == hashlib.sha256(raw[1:-2]).hexdigest()
     told = read_acknowledgement(intake.answer(block))
-    assert told.code == "AR"
+    assert (told.code, told.control_id) == ("AR", "C1")
     assert store.status(NOW).refusals == {"message-too-large": 1}
 
 

@@ -1,7 +1,6 @@
 """The same product on PostgreSQL and RabbitMQ, reports posted to a FHIR server that is not ours."""
 
 import os
-import socket
 import time
 
 import httpx
@@ -10,7 +9,7 @@ import pytest
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 
 from integration.hl7v2.ack import read_acknowledgement
-from integration.hl7v2.framing import frame
+from integration.hl7v2.client import MllpClient
 from model.simulate import simulate
 
 LOOPBACK_RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
@@ -49,14 +48,9 @@ def site(install, fresh_postgres_url, rabbitmq_url, fhir_server):
 
 def send_all(installation, messages):
     """Send messages on one connection, and expect AA for each."""
-    address = ("127.0.0.1", installation.mllp_port)
-    with socket.create_connection(address, 30) as connection, connection.makefile("rb") as stream:
+    with MllpClient("127.0.0.1", installation.mllp_port) as client:
         for raw in messages:
-            connection.sendall(frame(raw))
-            answer = b""
-            while not answer.endswith(b"\x1c\r"):
-                answer += stream.read(1)
-            assert read_acknowledgement(answer.strip(b"\x0b\x1c\r") + b"\r").code == "AA"
+            assert read_acknowledgement(client.exchange(raw)).code == "AA"
 
 
 def reports_at(fhir_server, exam_id):
