@@ -7,17 +7,20 @@ Source: header(5), signal(5), WFDB Applications Guide, G. B. Moody.
 """
 
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import wfdb
 from numpy.typing import NDArray
 
 from integration.formats.files import read_limited
 from model.ecg import MAX_SAMPLES, Ecg, canonical_lead
 from model.errors import EcgError
+
+with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+    import wfdb  # on pandas 3 it warns of itself
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_FILE_BYTES = 128 * 1024 * 1024  # twelve leads of 16 bits at 1000 Hz for 93 minutes
