@@ -1,0 +1,1 @@
+"""What the resting model must beat: same folds, preprocessing and metrics; `registry` names all."""
