@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
-from model.ecg import LEADS_12, Ecg
+from model.ecg import LEADS_12, MAX_RATE_HZ, MAX_SAMPLES, MIN_RATE_HZ, Ecg
 from model.errors import EcgError
 
 Array = NDArray[np.float64]
@@ -146,10 +146,14 @@ def simulate(
     """Make one ECG of a kind in KINDS; the same arguments always make the same samples.
 
     Raises:
-        EcgError: `kind-unknown`, or what Ecg refuses (rate, length, a start without time zone).
+        EcgError: `kind-unknown`, `rate-out-of-range`, `samples-out-of-range`, `time-naive`.
     """
     if kind not in RECIPES:
         raise EcgError("kind-unknown", f"choose one of {', '.join(KINDS)}")
+    if not MIN_RATE_HZ <= sampling_rate_hz <= MAX_RATE_HZ:
+        raise EcgError("rate-out-of-range", f"{sampling_rate_hz:g} Hz")
+    if not 1 <= duration_s <= MAX_SAMPLES / sampling_rate_hz:
+        raise EcgError("samples-out-of-range", f"{duration_s:g} s; a second is the least")
     recipe = RECIPES[kind]
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     time_s = np.arange(round(duration_s * sampling_rate_hz)) / sampling_rate_hz

@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
+from tests.ecg_data import nstdb, ptbxl_headers  # noqa: F401 - fixtures for every folder
 from tests.fhir_server import fhir_server  # noqa: F401 - a fixture for every folder
 
 # In identifying fields of what the tests send; whatever any test logs is searched for it.

@@ -61,6 +61,7 @@ _MALFORMED = (
     InvalidDicomError,
     LookupError,
     NotImplementedError,
+    OSError,  # pydicom: a tag cut short
     RecursionError,
     TypeError,
     ValueError,

@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import wfdb
+from scipy.signal import resample_poly
 
 from model.ecg import LEADS_12, Ecg
 from model.quality import assess_quality
@@ -133,3 +135,55 @@ def test_more_noise_never_passes_where_less_failed():
 def test_a_single_clean_lead_is_too_few_for_this_network():
     strip = Ecg(NORMAL.lead("II")[None].copy(), ("II",), NORMAL.sampling_rate_hz)
     assert assess_quality(strip).reasons == ("too-few-leads",)
+
+
+def ptbxl_ecg(header):
+    samples, fields = wfdb.rdsamp(str(header.with_suffix("")))
+    return Ecg(samples.T.astype(np.float32), LEADS_12, float(fields["fs"]))
+
+
+@pytest.mark.ecg_data
+def test_real_ecgs_stay_scorable(ptbxl_headers):
+    headers = ptbxl_headers[:: len(ptbxl_headers) // 400]
+    verdicts = [assess_quality(ptbxl_ecg(header)).verdict for header in headers]
+    assert verdicts.count("unscorable") <= 0.03 * len(verdicts)
+    assert verdicts.count("good") >= 0.92 * len(verdicts)
+
+
+def at_the_leads(noise_mv, rng):
+    """Let nine stretches of a noise recording arise at nine electrodes, `(12, 1000)`."""
+    starts = rng.integers(0, noise_mv.shape[1] - 1000, 9)
+    at = np.stack([noise_mv[k % 2, n : n + 1000] for k, n in enumerate(starts)])
+    right, left, foot = at[:3] - at[:3].mean(axis=1, keepdims=True)
+    one, two = left - right, foot - right
+    chest = at[3:] - at[3:].mean(axis=1, keepdims=True) - (right + left + foot) / 3
+    limb = [one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2]
+    return np.vstack([limb, chest])
+
+
+@pytest.mark.ecg_data
+@pytest.mark.parametrize(
+    ("kind", "masked_at_worst"),
+    [("ma", 0.9), ("em", 0.5), ("bw", 0.25)],
+)
+def test_recorded_noise_is_caught_the_more_the_louder(ptbxl_headers, nstdb, kind, masked_at_worst):
+    recorded = wfdb.rdrecord(str(nstdb / kind)).p_signal.T
+    noise_mv, rng = resample_poly(recorded, 5, 18, axis=1), np.random.default_rng(1)
+    ecgs = [ptbxl_ecg(header) for header in ptbxl_headers[:: len(ptbxl_headers) // 60]]
+    masked, refused = [], []
+    for snr_db in (24, 12, 6, 0, -6):
+        qualities = []
+        for ecg in ecgs:
+            added = at_the_leads(noise_mv, rng)
+            beats = np.median(np.ptp(ecg.voltage_mv.reshape(12, -1, 100), axis=2), axis=1)
+            power = np.mean(beats**2) / 8  # of QRS, as the WFDB program nst reckons
+            added *= np.sqrt(power / np.mean(added**2) / 10 ** (snr_db / 10))
+            noisy = np.clip(ecg.voltage_mv + added, -20, 20).astype(np.float32)
+            qualities.append(assess_quality(replace(ecg, voltage_mv=noisy)))
+        masked.append(np.mean([len(q.lead_faults) / 12 for q in qualities]))
+        refused.append(np.mean([not q.scorable for q in qualities]))
+    assert masked[0] < 0.03
+    assert refused[0] == 0
+    assert masked[1:] == sorted(masked[1:])
+    assert refused == sorted(refused)
+    assert masked[-1] > masked_at_worst

@@ -1,0 +1,169 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import wfdb
+from click.testing import CliRunner
+from pydicom.data import get_testdata_file
+
+from integration.cli import cli, main
+from integration.cli.score import as_record, score
+from model.bundle import SHIPPED
+from model.findings import (
+    ABNORMALITY_TYPES,
+    Explanation,
+    Findings,
+    Interval,
+    LeadFault,
+    ModelIdentity,
+    Quality,
+    TypeFinding,
+)
+from model.simulate import simulate
+
+DICOM = str(get_testdata_file("waveform_ecg.dcm", download=False))
+IDENTITY = ModelIdentity("resting", "1", "ab" * 32)
+FINDINGS = Findings(
+    quality=Quality("limited", (), (LeadFault("V6", "noise"),)),
+    model=IDENTITY,
+    types=(TypeFinding("MI", 0.9, 0.2), TypeFinding("STTC", 0.1, 0.3)),
+    normal_probability=0.05,
+    anomaly_score=0.97,
+    anomaly_threshold=0.9,
+    explanation=Explanation(0.08, {}, {}, (Interval(3.1000000001, 3.5, "V2", 0.25, "MI"),)),
+)
+
+
+def write(folder, kind):
+    ecg = simulate(kind, seed=7)
+    wfdb.wrsamp(
+        kind,
+        fs=ecg.sampling_rate_hz,
+        units=["mV"] * 12,
+        sig_name=list(ecg.leads),
+        p_signal=ecg.voltage_mv.T.astype(float),
+        fmt=["16"] * 12,
+        adc_gain=[400] * 12,
+        baseline=[0] * 12,
+        write_dir=str(folder),
+    )
+    return str(folder / kind)
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["score", *arguments])
+
+
+def test_json_tells_everything_but_the_maps():
+    assert as_record(Path("a.dcm"), FINDINGS) == {
+        "file": "a.dcm",
+        "label": "AI-generated, not yet reviewed by a clinician.",
+        "quality": {
+            "verdict": "limited",
+            "reasons": (),
+            "lead_faults": ({"lead": "V6", "reason": "noise"},),
+        },
+        "types": [
+            {
+                "code": "MI",
+                "name": "Myocardial infarction",
+                "probability": 0.9,
+                "threshold": 0.2,
+                "flagged": True,
+            },
+            {
+                "code": "STTC",
+                "name": "ST/T change",
+                "probability": 0.1,
+                "threshold": 0.3,
+                "flagged": False,
+            },
+        ],
+        "normal_probability": 0.05,
+        "anomaly": {"score": 0.97, "threshold": 0.9, "flagged": True},
+        "intervals": [
+            {"start_s": 3.1, "end_s": 3.5, "lead": "V2", "weight": 0.25, "type_code": "MI"}
+        ],
+        "model": {"name": "resting", "version": "1", "sha256": "ab" * 32},
+    }
+
+
+def test_an_unscorable_ecg_has_no_scores_in_json():
+    record = as_record(Path("a"), Findings(Quality("unscorable", ("no-qrs",)), IDENTITY))
+    assert record["quality"]["reasons"] == ("no-qrs",)
+    assert (record["types"], record["normal_probability"], record["intervals"]) == ([], None, [])
+    assert record["anomaly"] == {"score": None, "threshold": None, "flagged": False}
+
+
+def test_two_formats_one_json_line_each(tmp_path):
+    record = write(tmp_path, "inferior-st-elevation")
+    result = run("--json", DICOM, record, record + ".hea", record + ".dat")
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, *others = map(json.loads, result.stdout.splitlines())
+    assert first["file"] == DICOM
+    assert [t["code"] for t in first["types"]] == list(ABNORMALITY_TYPES)
+    assert first["quality"]["verdict"] == "good"
+    assert [o.pop("file") for o in others] == [record, record + ".hea", record + ".dat"]
+    assert others[0] == others[1] == others[2]
+    assert 0 <= others[0]["anomaly"]["score"] <= 1
+
+
+def test_a_table_and_the_strongest_interval_in_words(tmp_path):
+    result = run(write(tmp_path, "left-bundle-branch-block"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    conduction = next(r for r in result.stdout.splitlines() if r.strip().startswith("Conduction"))
+    assert "!" in conduction
+    assert "strongest in V" in result.stdout
+    assert "not yet reviewed by a clinician" in result.stdout
+
+
+def test_what_fails_is_said_with_its_reason_and_the_rest_is_done(tmp_path):
+    other = tmp_path / "letter.txt"
+    other.write_text("Dear colleague")
+    noisy, good = write(tmp_path, "noisy"), write(tmp_path, "normal")
+    result = run("--json", str(tmp_path / "nothing"), str(other), noisy, good)
+    assert result.exit_code == 1
+    first, second, third = result.stderr.splitlines()
+    assert f"{tmp_path / 'nothing'}: file-missing: " in first
+    assert f"{other}: format-unknown: " in second
+    assert f"{noisy}: unscorable: too-few-leads" in third
+    unscorable, scored = map(json.loads, result.stdout.splitlines())
+    assert (unscorable["quality"]["verdict"], unscorable["types"]) == ("unscorable", [])
+    assert (scored["file"], scored["quality"]["verdict"]) == (good, "good")
+
+
+def test_an_unscorable_ecg_gets_no_table(tmp_path):
+    result = run(write(tmp_path, "noisy"))
+    assert result.exit_code == 1
+    assert "too few readable leads" in result.stdout
+    assert "Myocardial" not in result.stdout
+
+
+def test_wrong_usage_is_2(tmp_path, monkeypatch, capsys):
+    assert run().exit_code == 2
+    assert run("--xml", DICOM).exit_code == 2
+    monkeypatch.setattr(sys, "argv", ["hisbundle", "score", "--model-path", str(tmp_path), DICOM])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    assert "bundle-" in capsys.readouterr().err
+
+
+def test_another_bundle_can_be_named(tmp_path):
+    shutil.copytree(SHIPPED, tmp_path / "bundle")
+    result = run("--json", "--model-path", str(tmp_path / "bundle"), DICOM)
+    assert result.exit_code == 0
+    assert result.stdout == run("--json", DICOM).stdout
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from click.testing import CliRunner; from integration.cli.score import score;"
+        "print(CliRunner().invoke(score, ['--help']).exit_code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "False"]
+    assert "--model-path" in CliRunner().invoke(score, ["--help"]).stdout
