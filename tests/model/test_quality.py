@@ -132,6 +132,12 @@ def test_more_noise_never_passes_where_less_failed():
     assert (verdicts[0], verdicts[-1]) == (12, 0)
 
 
+def test_a_heart_that_does_not_beat_is_unscorable():
+    drift_mv = np.random.default_rng(1).normal(0, 0.2, (12, 1)) * np.sin(np.arange(N) / 400)
+    quality = assess_quality(replace(NORMAL, voltage_mv=drift_mv.astype(np.float32)))
+    assert quality.verdict == "unscorable"
+
+
 def test_a_single_clean_lead_is_too_few_for_this_network():
     strip = Ecg(NORMAL.lead("II")[None].copy(), ("II",), NORMAL.sampling_rate_hz)
     assert assess_quality(strip).reasons == ("too-few-leads",)

@@ -155,6 +155,10 @@ def no_lead_at_all(dataset):
         definition.ChannelSourceSequence[0].CodeMeaning = "Lead V3R"
 
 
+def many_channels(dataset):
+    rhythm(dataset).ChannelDefinitionSequence = Sequence([channel(dataset)] * 33)
+
+
 def unset(where, keyword):
     return lambda dataset: delattr(where(dataset), keyword)
 
@@ -175,6 +179,7 @@ def unit(dataset):
         (only_median, "samples-missing"),
         (twice, "waveform-unsupported"),
         (no_lead_at_all, "lead-missing"),
+        (many_channels, "leads-malformed"),
         (unset(rhythm, "SamplingFrequency"), "rate-missing"),
         (put(rhythm, "SamplingFrequency", "30"), "rate-out-of-range"),
         (unset(rhythm, "WaveformData"), "samples-missing"),
@@ -190,6 +195,7 @@ def unit(dataset):
         (unset(channel, "ChannelBaseline"), "resolution-missing"),
         (put(channel, "ChannelSensitivity", "0"), "resolution-out-of-range"),
         (put(channel, "ChannelSensitivity", "-1.25"), "resolution-out-of-range"),
+        (put(channel, "ChannelBaseline", "1e300"), "amplitude-implausible"),
         (put(channel, "ChannelSampleSkew", "3"), "waveform-unsupported"),
         (put(channel, "ChannelTimeSkew", "0.01"), "waveform-unsupported"),
         (unset(channel, "ChannelSensitivityUnitsSequence"), "unit-unknown"),

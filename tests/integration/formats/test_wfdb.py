@@ -6,7 +6,7 @@ import wfdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integration.formats.wfdb import MAX_HEADER_BYTES, parse_header, read
+from integration.formats.wfdb import MAX_FILE_BYTES, MAX_HEADER_BYTES, parse_header, read
 from model.ecg import LEADS_12
 from model.errors import EcgError
 from model.simulate import simulate
@@ -81,6 +81,7 @@ def test_a_missing_baseline_is_the_adc_zero():
         ("r 1 100 4\nr.dat 16x4 1000/mV 16 0 0 0 0 I\n", "waveform-unsupported"),
         ("r 1 100 4\nr.dat 16:3 1000/mV 16 0 0 0 0 I\n", "waveform-unsupported"),
         ("r 1 100 4\nr.dat 16 0/mV 16 0 0 0 0 I\n", "resolution-missing"),
+        ("r 1 100 4\nr.dat 16 ./mV 16 0 0 0 0 I\n", "header-malformed"),
         ("r 1 100 4\nr.dat 16 0.5/mV 16 0 0 0 0 I\n", "resolution-out-of-range"),
         ("r 1 100 4\nr.dat 16 -200/mV 16 0 0 0 0 I\n", "resolution-out-of-range"),
         ("r 1 100 4\nr.dat 16 200/mmHg 16 0 0 0 0 I\n", "unit-unknown"),
@@ -132,6 +133,20 @@ def test_a_missing_sample_file_is_not_sought_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     with pytest.raises(EcgError, match="file-missing"):
         read(write(tmp_path, GOOD, name="other.dat"))
+
+
+def test_remarks_may_be_in_an_older_encoding(tmp_path):
+    header = write(tmp_path, GOOD)
+    header.write_bytes(header.read_bytes() + "# Müller\n".encode("latin-1"))
+    assert read(header).leads == ("I", "aVR")
+
+
+def test_a_huge_sample_file_is_refused(tmp_path):
+    header = write(tmp_path, GOOD)
+    with (tmp_path / "r.dat").open("r+b") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    with pytest.raises(EcgError, match="file-too-large"):
+        read(header)
 
 
 def test_a_huge_header_is_refused(tmp_path):
