@@ -1,7 +1,6 @@
 """Hisbundle as its users run it: real processes, real sockets, real databases."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -197,24 +196,6 @@ def install(tmp_path):
         installation.stop()
     for installation in made:
         installation.check_log()
-
-
-@pytest.fixture(scope="session")
-def ptbxl(tmp_path_factory):
-    """Folder of unpacked PTB-XL records (fold 9 at least)."""
-    if given := os.environ.get("ECG_DATA"):
-        return Path(given) / "ptbxl100"
-    packed = Path(__file__).parents[2].parent / "shared" / "data"
-    if not (packed / "ptbxl100" / "fold9.xz").is_file():
-        pytest.skip("PTB-XL is neither at $ECG_DATA nor in ../shared/data")
-    spec = importlib.util.spec_from_file_location("unpack", packed / "unpack.py")
-    assert spec is not None
-    assert spec.loader is not None
-    unpack = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(unpack)
-    folder = tmp_path_factory.mktemp("ptbxl100")
-    unpack.unpack_fold(packed / "ptbxl100" / "fold9.xz", folder)
-    return folder
 
 
 @pytest.fixture

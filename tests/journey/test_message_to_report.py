@@ -45,8 +45,8 @@ def report_of(installation, exam_id: str):
     return report
 
 
-def test_a_ptbxl_record_becomes_a_report(install, message, ptbxl):
-    header = min(ptbxl.rglob("*_lr.hea"))
+def test_a_ptbxl_record_becomes_a_report(install, message, ptbxl_headers):
+    header = ptbxl_headers[0]
     ecg = read_ecg(header)
     installation = install()
     installation.serve()
