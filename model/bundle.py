@@ -1,5 +1,7 @@
 """A model bundle: a folder with weights.safetensors and card.json that vouch for each other.
 
+The same network may be there once more as ONNX graphs, made by `model.export` for the runtime.
+
 The card carries everything that turns the weights into findings: sizes, preprocessing, statement
 names, calibration, thresholds, the normal ECGs' anomaly quantiles, where the weights come from and
 what they reached. Saving the same model twice gives the same bytes.
@@ -7,9 +9,9 @@ what they reached. Saving the same model twice gives the same bytes.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +27,13 @@ from model.resting.settings import MV_PER_UNIT, STRIDE, WINDOW, Dimensions
 from model.signal import BASELINE_CUTOFF_HZ, RATE_HZ
 
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.json"
-MAX_WEIGHTS_BYTES = 10_000_000
+NETWORK_GRAPH, INFLUENCE_GRAPH = "network.onnx", "influence.onnx"
+MAX_WEIGHTS_BYTES = 10_000_000  # of each file, the graphs too
 MAX_CARD_BYTES = 1_000_000
 SHIPPED = Path(__file__).parent / "bundles" / "resting-1"
 
 Tensors = Mapping[str, NDArray[Any]]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
@@ -98,15 +102,17 @@ class Card(_Part):
     anomaly: AnomalyCalibration
     origin: Origin
     validation: dict[str, float]
-    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    weights_sha256: Sha256
+    graphs_sha256: dict[Literal["network.onnx", "influence.onnx"], Sha256] = {}
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A verified card with its tensors."""
+    """A verified card with its tensors, and with the ONNX graphs by file name."""
 
     card: Card
     tensors: Tensors
+    graphs: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def identity(self) -> ModelIdentity:
@@ -125,7 +131,7 @@ def weights_sha256(tensors: Tensors) -> str:
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
-    """Write both files.
+    """Write all files.
 
     Raises:
         BundleError: `bundle-too-large`, or `bundle-altered` when the card names other weights.
@@ -135,8 +141,11 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         raise BundleError("bundle-too-large", f"{len(weights)} bytes of weights")
     if hashlib.sha256(weights).hexdigest() != bundle.card.weights_sha256:
         raise BundleError("bundle-altered", "the card names other weights")
+    _check_graphs(bundle.card, bundle.graphs)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS_FILE).write_bytes(weights)
+    for name, graph in bundle.graphs.items():
+        (folder / name).write_bytes(graph)
     content = bundle.card.model_dump_json(indent=2) + "\n"
     (folder / CARD_FILE).write_text(content, encoding="utf-8")
 
@@ -152,10 +161,20 @@ def load_bundle(folder: Path = SHIPPED) -> Bundle:
     weights = _read(folder / WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
     if hashlib.sha256(weights).hexdigest() != card.weights_sha256:
         raise BundleError("bundle-altered", "the weights are not those that the card names")
+    named: tuple[str, ...] = tuple(card.graphs_sha256)
+    graphs = {name: _read(folder / name, MAX_WEIGHTS_BYTES) for name in named}
+    _check_graphs(card, graphs)
     try:
-        return Bundle(card, load(weights))
+        return Bundle(card, load(weights), graphs)
     except SafetensorError as error:
         raise BundleError("bundle-altered", "the weights are not in safetensors format") from error
+
+
+def _check_graphs(card: Card, graphs: Mapping[str, bytes]) -> None:
+    if {n: hashlib.sha256(graph).hexdigest() for n, graph in graphs.items()} != card.graphs_sha256:
+        raise BundleError("bundle-altered", "the graphs are not those that the card names")
+    if any(len(graph) > MAX_WEIGHTS_BYTES for graph in graphs.values()):
+        raise BundleError("bundle-too-large", "a graph is larger than a bundle may hold")
 
 
 def _card(content: bytes) -> Card:

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from model.bundle import SHIPPED, Bundle, Card, load_bundle
 from model.datasets.ptbxl import TYPES
 from model.ecg import LEADS_12, Ecg
-from model.errors import BundleError
-from model.explain import ANOMALY, Evidence, intervals, joined, lead_influence, shared
+from model.explain import ANOMALY, Evidence, intervals, joined, shared
 from model.findings import (
     ABNORMALITY_TYPES,
     Explanation,
@@ -29,9 +27,9 @@ from model.findings import (
 )
 from model.quality import assess_quality
 from model.resting.anomaly import NormalCodes, components, share_of_normals_below
-from model.resting.network import RestingNetwork
-from model.resting.reading import Measured, measure_all
+from model.resting.measured import Measured
 from model.resting.settings import STEP_S, STRIDE, WINDOW
+from model.runtime import Runtime, open_runtime
 from model.signal import Prepared, prepare, whole_steps, windows
 
 
@@ -64,22 +62,21 @@ class _Look:
 
 
 class Detector:
-    """A verified bundle, ready to score; one instance a process, on one thread."""
+    """A verified bundle, ready to score; threads may share it, each call takes one core."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, runtime: Runtime | None = None) -> None:
         self.card: Card = bundle.card
         self.identity: ModelIdentity = bundle.identity
-        self._network = _network(bundle)
+        self._runtime = runtime or open_runtime(bundle)
         self._codes = NormalCodes.from_tensors(bundle.tensors)
 
     @classmethod
     def load(cls, bundle: Path | None = None) -> Self:
-        """Load a bundle folder, or the shipped one, and keep torch to one thread in this process.
+        """Load a bundle folder, or the shipped one.
 
         Raises:
             BundleError: the folder is not a sound bundle.
         """
-        torch.set_num_threads(1)
         return cls(load_bundle(bundle or SHIPPED))
 
     def score(self, ecg: Ecg) -> Findings:
@@ -108,8 +105,7 @@ class Detector:
 
     def measure(self, pieces: list[Prepared]) -> Measured:
         """Let the network look at windows of WINDOW samples."""
-        return measure_all(
-            self._network,
+        return self._runtime.measure(
             np.stack([piece.voltage_mv for piece in pieces]),
             np.stack([piece.visible for piece in pieces]),
         )
@@ -134,7 +130,6 @@ class Detector:
 
     def _explain(self, look: _Look, findings: Findings) -> Explanation:
         """Maps over the whole ECG; intervals from each finding's strongest window."""
-        codes = (*(t.code for t in findings.flagged_types), *[ANOMALY] * findings.anomalous)
         n_steps = look.whole.visible.shape[1] // STRIDE
         residual_mv = joined(look.measured.residual_mv, look.first_steps)[:, :n_steps]
         attention = {
@@ -150,36 +145,26 @@ class Detector:
                 for lead, row, seen in zip(LEADS_12, residual_mv, look.whole.visible, strict=True)
                 if seen.any()
             },
-            intervals=intervals([self._evidence(code, look) for code in codes]),
+            intervals=intervals(self._evidence(look, findings)),
         )
 
-    def _evidence(self, code: str, look: _Look) -> Evidence:
-        if code == ANOMALY:
+    def _evidence(self, look: _Look, findings: Findings) -> list[Evidence]:
+        strongest = look.opinion.types.argmax(axis=0)
+        flagged = [TYPES.index(t.code) for t in findings.flagged_types]
+        found = []
+        for w in sorted({int(strongest[i]) for i in flagged}):
+            here, piece = [i for i in flagged if strongest[i] == w], look.pieces[w]
+            influences = self._runtime.influence(piece.voltage_mv, piece.visible, here)
+            for i, influence in zip(here, influences, strict=True):
+                weights = look.measured.attention[w, i]
+                found.append(Evidence(TYPES[i], look.first_steps[w], weights, influence))
+        if findings.anomalous:
             w = int(np.argmax(look.opinion.anomaly))
             residual = look.measured.residual_mv[w]
-            return Evidence(code, look.first_steps[w], residual.sum(axis=0), residual)
-        index = TYPES.index(code)
-        w = int(np.argmax(look.opinion.types[:, index]))
-        piece = look.pieces[w]
-        influence = lead_influence(self._network, piece.voltage_mv, piece.visible, index)
-        weights = look.measured.attention[w, index]
-        return Evidence(code, look.first_steps[w], weights, influence)
+            found.append(Evidence(ANOMALY, look.first_steps[w], residual.sum(axis=0), residual))
+        return found
 
 
 def prepared_for(ecg: Ecg, quality: Quality) -> Prepared:
     """What the network may see of an ECG: the leads that passed the gate."""
     return prepare(ecg, frozenset(fault.lead for fault in quality.lead_faults))
-
-
-def _network(bundle: Bundle) -> RestingNetwork:
-    network = RestingNetwork(bundle.card.dimensions)
-    state = {
-        name.removeprefix("network."): torch.from_numpy(tensor)
-        for name, tensor in bundle.tensors.items()
-        if name.startswith("network.")
-    }
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise BundleError("bundle-altered", "the weights do not fit the card's sizes") from error
-    return network.eval().requires_grad_(requires_grad=False)

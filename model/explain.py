@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from model.ecg import LEADS_12
 from model.findings import Interval
-from model.resting.network import RestingNetwork
-from model.resting.settings import STEP_S, STRIDE
+from model.resting.settings import STEP_S
 
 Steps = NDArray[np.floating[Any]]
 
@@ -86,18 +84,3 @@ def joined(residual_mv: Steps, starts: list[int]) -> Steps:
     for window, start in zip(residual_mv, starts, strict=True):
         whole[:, start : start + window.shape[1]] = window
     return whole
-
-
-def lead_influence(
-    network: RestingNetwork,
-    voltage_mv: NDArray[np.float32],
-    visible: NDArray[np.bool_],
-    type_index: int,
-) -> NDArray[np.float64]:
-    """|gradient x voltage| of one type's logit for one window `(12, T)`, a step: `(12, S)`."""
-    voltage = torch.from_numpy(voltage_mv)[None].clone().requires_grad_()
-    logit = network(voltage, torch.from_numpy(visible)[None]).type_logits[0, type_index]
-    (gradient,) = torch.autograd.grad(logit, voltage)
-    moved = (gradient * voltage.detach()).abs()[0].numpy().astype(np.float64)
-    steps: NDArray[np.float64] = moved.reshape(12, -1, STRIDE).sum(axis=2)
-    return steps

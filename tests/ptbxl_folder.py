@@ -66,6 +66,7 @@ def bundle_of_these_statements(folder):
             "dimensions": replace(shipped.card.dimensions, n_statements=len(STATEMENTS)),
             "statements": tuple(STATEMENTS),
             "weights_sha256": weights_sha256(tensors),
+            "graphs_sha256": {},
         }
     )
     save_bundle(folder, Bundle(card, tensors))

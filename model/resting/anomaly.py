@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.bundle import AnomalyCalibration, Tensors
 from model.errors import BundleError
-from model.resting.reading import Measured
+from model.resting.measured import Measured
 
 COMPONENTS = ("restoration", "latent", "types")
 _RIDGE = 1e-3  # code numbers that never move would otherwise weigh without bound

@@ -23,8 +23,9 @@ from model.bundle import (
 from model.calibration import fit_logistic, operating_points
 from model.datasets.ptbxl import TYPES, PtbXl, millivolts
 from model.resting.anomaly import COMPONENTS, NormalCodes, components
+from model.resting.measured import Measured
 from model.resting.network import RestingNetwork
-from model.resting.reading import Measured, measure_all
+from model.resting.reading import measure_all
 from model.resting.settings import SELECTED_BY, Settings
 from model.signal import remove_baseline
 

@@ -1,40 +1,13 @@
 """One look of the trained network at prepared ECGs: numbers out, no thresholds, no opinions."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.resting.measured import MIN_SIZE_MV, Array, Measured
 from model.resting.network import RestingNetwork
 from model.resting.settings import STRIDE
-
-Array = NDArray[np.float32]
-
-_MIN_SIZE_MV = 0.005  # mean |voltage| below which an ECG has nothing to restore
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """What the network makes of B windows; S = samples / STRIDE.
-
-    Attributes:
-        type_logits: `(B, 6)`.
-        statement_logits: `(B, 71)`.
-        attention: `(B, 6, S)`, sums to 1 over S.
-        residual_mv: `(B, 12, S)` mean absolute restoration error of each step; 0 where unseen.
-        misfit: `(B,)` summed restoration error over summed voltage, both absolute; 0 is perfect,
-            1 is as good as a flat line.
-        morphology: `(B, morphology_width)` the code's constant part.
-    """
-
-    type_logits: Array
-    statement_logits: Array
-    attention: Array
-    residual_mv: Array
-    misfit: Array
-    morphology: Array
 
 
 @torch.inference_mode()
@@ -44,7 +17,7 @@ def measure(network: RestingNetwork, voltage_mv: Tensor, visible: Tensor) -> Mea
     mean_mv, _ = network.restore(reading.code)
     error_mv = (voltage_mv - mean_mv).abs() * visible
     size_mv = (voltage_mv.abs() * visible).sum(dim=(1, 2))
-    floor_mv = _MIN_SIZE_MV * visible.sum(dim=(1, 2)).clamp(min=1)
+    floor_mv = MIN_SIZE_MV * visible.sum(dim=(1, 2)).clamp(min=1)
     n, leads, samples = error_mv.shape
     return Measured(
         type_logits=reading.type_logits.numpy(),
@@ -68,9 +41,19 @@ def measure_all(
         )
         for start in range(0, len(voltage_mv), batch)
     ]
-    return Measured(
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in Measured.__dataclass_fields__
-        }
-    )
+    return Measured.joined(parts)
+
+
+def lead_influence(
+    network: RestingNetwork,
+    voltage_mv: Array,
+    visible: NDArray[np.bool_],
+    type_index: int,
+) -> NDArray[np.float64]:
+    """|gradient x voltage| of one type's logit for one window `(12, T)`, a step: `(12, S)`."""
+    voltage = torch.from_numpy(voltage_mv)[None].clone().requires_grad_()
+    logit = network(voltage, torch.from_numpy(visible)[None]).type_logits[0, type_index]
+    (gradient,) = torch.autograd.grad(logit, voltage)
+    moved = (gradient * voltage.detach()).abs()[0].numpy().astype(np.float64)
+    steps: NDArray[np.float64] = moved.reshape(12, -1, STRIDE).sum(axis=2)
+    return steps

@@ -49,7 +49,8 @@ def test_saving_again_gives_the_same_bytes(shipped, tmp_path):
 
 def test_what_was_saved_is_loaded(shipped, tmp_path):
     tensors = {"a": np.arange(3, dtype=np.float32), "b": np.ones((2, 2), np.float32)}
-    card = shipped.card.model_copy(update={"weights_sha256": weights_sha256(tensors)})
+    hashes = {"weights_sha256": weights_sha256(tensors), "graphs_sha256": {}}
+    card = shipped.card.model_copy(update=hashes)
     save_bundle(tmp_path / "new" / "folder", Bundle(card, tensors))
     loaded = load_bundle(tmp_path / "new" / "folder")
     assert loaded.card == card

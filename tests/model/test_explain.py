@@ -9,11 +9,11 @@ from model.explain import (
     Evidence,
     intervals,
     joined,
-    lead_influence,
     runs,
     shared,
 )
 from model.resting.network import RestingNetwork
+from model.resting.reading import lead_influence
 from model.resting.settings import Dimensions
 
 
