@@ -79,10 +79,6 @@ def test_what_ships_explains_as_autograd_does(onnx, reference, ecgs, types):
         np.testing.assert_allclose(theirs, ours, atol=1e-4 * ours.max())
 
 
-def test_no_type_asks_for_no_influence(reference, ecgs):
-    assert reference.influence(ecgs[0][0], ecgs[1][0], []).shape == (0, 12, 125)
-
-
 def test_a_long_ecg_is_measured_in_parts(onnx, ecgs):
     many = np.tile(ecgs[0], (MAX_BATCH // 4 + 1, 1, 1))
     measured = onnx.measure(many, np.ones(many.shape, np.bool_))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
 
 from model.ecg import LEADS_12, Ecg
 from model.signal import Prepared, prepare, remove_baseline, resample, whole_steps, windows
@@ -154,3 +155,23 @@ def test_whole_steps_adds_less_than_a_step(n_steps, stride):
     assert filled.shape[1] % stride == 0
     assert 0 <= filled.shape[1] - n_steps < stride
     assert filled.sum() == 12 * n_steps
+
+
+@pytest.mark.parametrize("rate_hz", [200.0, 400.0, 500.0, 1000.0, 5000.0])
+@pytest.mark.parametrize("n", [2, 7, 999, 5003])
+def test_resampling_by_a_whole_factor_is_scipys(rate_hz, n):
+    samples = np.random.default_rng(n).normal(1, 1, (3, n)).astype(np.float32)
+    expected = resample_poly(
+        samples.astype(np.float64), 1, round(rate_hz / 100), axis=1, padtype="line"
+    )
+    np.testing.assert_allclose(resample(samples, rate_hz), expected, atol=5e-6)
+
+
+@pytest.mark.parametrize("rate_hz", [50.0, 128.0, 250.0, 257.0, 360.0])
+@pytest.mark.parametrize("n", [1, 2, 30, 2500])
+def test_a_line_stays_a_line_at_every_rate(rate_hz, n):
+    line = np.linspace(1, 3, n, dtype=np.float32) if n > 1 else np.ones(1, np.float32)
+    resampled = resample(line[None], rate_hz)[0]
+    slope = (line[-1] - line[0]) / max(n - 1, 1)
+    expected = 1 + slope * np.arange(len(resampled)) * rate_hz / 100
+    np.testing.assert_allclose(resampled, expected, atol=1e-5)
