@@ -22,6 +22,13 @@ class PlainFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__(_FORMAT, "%Y-%m-%dT%H:%M:%S")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; what another handler's formatter left of an exception is not reused."""
+        record.exc_text = None
+        line = super().format(record)
+        record.exc_text = None
+        return line
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         """Return the time in UTC, whatever the machine's zone."""
         return time.strftime(datefmt or "", time.gmtime(record.created))

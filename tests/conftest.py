@@ -1,3 +1,4 @@
+import logging
 import os
 import tempfile
 import uuid
@@ -9,6 +10,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
+from integration.logs import PlainFormatter
 from tests.ecg_data import nstdb, ptbxl_headers  # noqa: F401 - fixtures for every folder
 from tests.fhir_server import fhir_server  # noqa: F401 - a fixture for every folder
 
@@ -18,16 +20,32 @@ CANARY = "ZZCANARY"
 LOOPBACK_POSTGRES = "postgresql://postgres@127.0.0.1:5432"
 
 
+class Eavesdropper(logging.Handler):
+    """Formats every record as the product does, and keeps the lines that hold a canary."""
+
+    def __init__(self):
+        super().__init__()
+        self.setFormatter(PlainFormatter())
+        self.leaks = []
+
+    def emit(self, record):
+        # httpx tells its requests, and is silenced in production; here it is the tests' client.
+        if not record.name.startswith("httpx") and CANARY in (line := self.format(record)):
+            self.leaks.append(line)
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    """Fail a test that logged an identifier."""
-    report = yield
-    if call.when == "call" and report.passed:
-        leaks = [line for line in report.caplog.splitlines() if CANARY in line]
-        if leaks:
-            report.outcome = "failed"
-            report.longrepr = f"{item.nodeid} logged patient data: {leaks[:3]}"
-    return report
+def pytest_runtest_call(item):
+    """Fail a test whose process logs an identifier."""
+    eavesdropper = Eavesdropper()
+    logging.getLogger().addHandler(eavesdropper)
+    try:
+        result = yield
+    finally:
+        logging.getLogger().removeHandler(eavesdropper)
+    if eavesdropper.leaks:
+        pytest.fail(f"{item.nodeid} logged patient data: {eavesdropper.leaks[:3]}")
+    return result
 
 
 @pytest.fixture(scope="session")

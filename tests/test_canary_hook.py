@@ -5,8 +5,10 @@ CONFTEST = Path(__file__).with_name("conftest.py")
 
 
 def test_a_test_that_logs_an_identifier_fails(pytester):
-    hook = CONFTEST.read_text().split("@pytest.hookimpl")[1].split("@pytest.fixture")[0]
-    pytester.makeconftest(f'import pytest\nCANARY = "Z" + "ZCANARY"\n\n@pytest.hookimpl{hook}')
+    source = CONFTEST.read_text()
+    hook = "class Eavesdropper" + source.split("class Eavesdropper")[1].split("@pytest.fixture")[0]
+    head = "import logging\nimport pytest\nfrom integration.logs import PlainFormatter\n"
+    pytester.makeconftest(f'{head}CANARY = "Z" + "ZCANARY"\n\n{hook}')
     pytester.makepyfile(
         """
         import logging

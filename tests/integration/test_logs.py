@@ -23,3 +23,12 @@ def test_an_exceptions_text_is_never_told():
     assert "DOE" not in text
     assert "ValueError" in text
     assert f"{__file__}:" in text
+
+
+def test_nor_what_another_formatter_made_of_it():
+    try:
+        int("DOE^JOHN")
+    except ValueError as error:
+        record = logging.makeLogRecord({"exc_info": (ValueError, error, error.__traceback__)})
+    assert "DOE" in logging.Formatter().format(record)
+    assert "DOE" not in PlainFormatter().format(record)
