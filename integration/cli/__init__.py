@@ -8,8 +8,10 @@ import click
 from model.errors import HisbundleError
 
 _COMMANDS = {
+    "bench": "measure how long the parts take on this machine",
     "demo": "send ECGs through the whole product and print what came out",
     "evaluate": "measure a model bundle on a labelled data set",
+    "export": "write a trained bundle's network as graphs for the runtime",
     "migrate": "bring the database to the schema of this version",
     "score": "score ECG files without a server",
     "send": "send messages as a hospital system would",
