@@ -125,7 +125,7 @@ def _graph(
     outputs: list[str],
     dynamic: dict[str, dict[int, str]],
 ) -> bytes:
-    """Trace to ONNX; equal weights give equal bytes."""
+    """Trace to ONNX; equal weights give equal bytes, on one machine."""
     content = io.BytesIO()
     dynamic = {**dynamic, **{name: {0: "rows"} for name in outputs}}
     with warnings.catch_warnings(), torch.no_grad():

@@ -52,14 +52,14 @@ def test_drift_at_the_limit_passes():
     check(dict(LIMITS))
 
 
-def test_export_writes_the_same_graphs_that_ship(bundle, ecgs, tmp_path):
+def test_export_writes_graphs_and_names_them_in_the_card(bundle, ecgs, tmp_path):
     plain = replace(bundle, card=bundle.card.model_copy(update={"graphs_sha256": {}}), graphs={})
     save_bundle(tmp_path, plain)
     seen = []
     drifts = export(tmp_path, ecgs, lambda: seen.append(1))
     assert len(seen) == len(ecgs)
     assert max(drifts.values()) < 1e-4
-    assert load_bundle(tmp_path).card == bundle.card
+    assert load_bundle(tmp_path).card == with_graphs(plain).card
 
 
 def test_a_bundle_that_drifts_is_left_as_it_was(bundle, ecgs, tmp_path, monkeypatch):
