@@ -1,9 +1,9 @@
 import hashlib
+import sqlite3
 from datetime import UTC, datetime
 
 import pytest
 
-from db.errors import StoreUnavailable
 from db.migrate import upgrade
 from db.records import MessageState
 from db.store import Store
@@ -154,16 +154,16 @@ def test_forty_megabytes_are_refused_without_being_kept_whole(intake, store):
     assert store.status(NOW).refusals == {"message-too-large": 1}
 
 
-def test_a_store_that_is_down_means_send_it_again(intake, store, rung, monkeypatch):
-    def down(*_args, **_kwargs):
-        raise StoreUnavailable("store-unavailable", "gone")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(store, "accept", down)
+def test_a_store_that_is_locked_means_send_it_again(intake, store, rung, tmp_path):
+    with sqlite3.connect(tmp_path / "test.db") as other:
+        other.execute("BEGIN EXCLUSIVE")
         answer = intake.answer(Frame(GOOD))
+        other.rollback()
+    other.close()
     assert read_acknowledgement(answer).code == "AE"
     assert b"store-unavailable" in answer
     assert rung == []
+    assert store.status(NOW).messages["accepted"] == 0
     assert read_acknowledgement(intake.answer(Frame(GOOD))).code == "AA"
 
 
