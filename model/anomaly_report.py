@@ -9,6 +9,7 @@ bootstrap draw anew, and the false positives of both are counted.
 """
 
 import argparse
+import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -148,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     content = {
         "command": "python -m model.anomaly_report --checkpoint RUN/best.safetensors"
         " --data-path DIR --baseline RUN/scores.npz",
+        "checkpoint_sha256": hashlib.sha256(options.checkpoint.read_bytes()).hexdigest(),
         "data_sha256": training.sha256(),
         "anomaly": views_report(report, scores),
         "false_positives": {

@@ -85,3 +85,4 @@ def test_the_command_reports_views_and_ratio(folder, report, tmp_path):
     assert len(points) == 4
     assert all(p["fused"]["normals"] == 4 for p in points.values())
     assert content["data_sha256"] == training.sha256()
+    assert len(content["checkpoint_sha256"]) == 64
