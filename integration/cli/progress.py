@@ -16,7 +16,10 @@ def progress(title: str, total: int, console: Console | None = None) -> Iterator
     console = console or Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        # Results on standard output may be going to a file: they are not drawn into the bar.
+        with Progress(
+            *columns, TimeRemainingColumn(), console=console, redirect_stdout=False
+        ) as bar:
             task = bar.add_task(title, total=total)
             yield lambda: bar.advance(task)
     else:

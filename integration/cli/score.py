@@ -1,20 +1,28 @@
 """`hisbundle score`: ECG files to findings, without a server or a database."""
 
 import json
+import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from integration.cli.progress import progress
 from integration.fhir.wording import ANOMALY, CAVEAT, LABEL, places, quality_in_words
 from integration.formats import read_ecg
 from model.errors import EcgError
 from model.findings import TYPE_NAMES, Findings
+
+if TYPE_CHECKING:
+    from model.detector import Detector
+
+_MANY = 20  # from here on a progress bar is worth its line
 
 
 @click.command()
@@ -38,23 +46,31 @@ def score(
     from model.detector import Detector  # noqa: PLC0415 (torch is slow to import: only here)
 
     detector, failed = Detector.load(model_path), False
-    for file in files:
-        try:
-            findings = detector.score(read_ecg(file))
-        except EcgError as error:
-            _complain(file, str(error))
-            failed = True
-            continue
-        if as_json:
-            click.echo(json.dumps(as_record(file, findings), allow_nan=False))
-        else:
-            _print(file, findings)
-        if not findings.quality.scorable:
-            failed = True
-            _complain(file, f"unscorable: {', '.join(findings.quality.reasons)}")
+    # On a terminal the results themselves show how far it is.
+    barred = len(files) >= _MANY and not sys.stdout.isatty()
+    with progress("scoring", len(files)) if barred else nullcontext(lambda: None) as advance:
+        for file in files:
+            failed |= not _tell(detector, file, as_json=as_json)
+            advance()
     if not as_json:
         click.echo(f"{LABEL} {CAVEAT}")
     context.exit(int(failed))
+
+
+def _tell(detector: "Detector", file: Path, *, as_json: bool) -> bool:
+    """Score one file and print what came out; return whether it was scored."""
+    try:
+        findings = detector.score(read_ecg(file))
+    except EcgError as error:
+        _complain(file, str(error))
+        return False
+    if as_json:
+        click.echo(json.dumps(as_record(file, findings), allow_nan=False))
+    else:
+        _print(file, findings)
+    if not findings.quality.scorable:
+        _complain(file, f"unscorable: {', '.join(findings.quality.reasons)}")
+    return findings.quality.scorable
 
 
 def _complain(file: Path, what: str) -> None:

@@ -30,3 +30,11 @@ def test_a_terminal_gets_a_bar():
         advance()
     assert "work" in screen.getvalue()
     assert "2/2" in screen.getvalue()
+
+
+def test_a_bar_leaves_standard_output_alone(capsys):
+    screen = StringIO()
+    with progress("work", 1, Console(file=screen, force_terminal=True)):
+        print("result")  # noqa: T201
+    assert capsys.readouterr().out == "result\n"
+    assert "result" not in screen.getvalue()

@@ -135,6 +135,16 @@ def test_what_fails_is_said_with_its_reason_and_the_rest_is_done(tmp_path):
     assert (scored["file"], scored["quality"]["verdict"]) == (good, "good")
 
 
+def test_many_files_show_how_far_it_is(tmp_path):
+    missing = [str(tmp_path / f"{n:02}") for n in range(20)]
+    few, many = run("--json", *missing[:19]), run("--json", *missing)
+    assert few.exit_code == many.exit_code == 1
+    assert few.stdout == many.stdout == ""
+    assert "scoring" not in few.stderr
+    assert many.stderr.splitlines()[-1] == "scoring: 20 of 20"
+    assert many.stderr.count("file-missing") == 20
+
+
 def test_an_unscorable_ecg_gets_no_table(tmp_path):
     result = run(write(tmp_path, "noisy"))
     assert result.exit_code == 1
