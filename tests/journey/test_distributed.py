@@ -1,4 +1,4 @@
-"""The same product on PostgreSQL and RabbitMQ, reports posted to a FHIR server that is not ours."""
+"""The same product on PostgreSQL and a broker; reports go to a FHIR server that is not ours."""
 
 import os
 import time
@@ -12,33 +12,46 @@ from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.client import MllpClient
 from model.simulate import simulate
 
-LOOPBACK_RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
 KINDS = ("normal", "sinus-tachycardia", "atrial-fibrillation", "left-bundle-branch-block")
+BROKERS = {
+    "rabbitmq": (
+        "amqp://guest:guest@127.0.0.1:5672//",
+        "docker run -d -p 127.0.0.1:5672:5672 rabbitmq:4",
+    ),
+    "redis": ("redis://127.0.0.1:6379/15", "docker run -d -p 127.0.0.1:6379:6379 redis:7"),
+}
 
 
-@pytest.fixture
-def rabbitmq_url():
-    """URL of a RabbitMQ with an empty queue, else a skip that says how to get one."""
-    url = os.environ.get("HISBUNDLE_TEST_RABBITMQ_URL", LOOPBACK_RABBITMQ)
+@pytest.fixture(
+    params=[
+        pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
+        pytest.param("redis", marks=pytest.mark.redis),
+    ]
+)
+def broker_url(request):
+    """URL of a broker with an empty queue, else a skip that says how to get one."""
+    loopback, command = BROKERS[request.param]
+    variable = f"HISBUNDLE_TEST_{request.param.upper()}_URL"
+    url = os.environ.get(variable, loopback)
     try:
         with kombu.Connection(url, connect_timeout=3) as connection:
             connection.ensure_connection(max_retries=1)
             connection.default_channel.queue_delete("hisbundle")
     except OSError:
-        pytest.skip(
-            "NO RABBITMQ. Start one: docker run -d -p 127.0.0.1:5672:5672 rabbitmq:4, "
-            "or set HISBUNDLE_TEST_RABBITMQ_URL"
-        )
+        pytest.skip(f"NO {request.param.upper()}. Start one: {command}, or set {variable}")
     return url
 
 
 @pytest.fixture
-def site(install, fresh_postgres_url, rabbitmq_url, fhir_server):
+def site(install, fresh_postgres_url, broker_url, fhir_server):
     """An installation on servers, migrated, its listener running and no worker yet."""
     installation = install(
         DATABASE_URL=fresh_postgres_url,
-        BROKER_URL=rabbitmq_url,
+        BROKER_URL=broker_url,
         FHIR__BASE_URL=fhir_server,
+        # Redis and the sweep hand out a dead worker's tasks only after these.
+        WORKER__TIME_LIMIT_S="5",
+        WORKER__RING_GRACE_S="10",
     )
     done = installation.run("migrate")
     assert done.returncode == 0, done.stderr
@@ -61,7 +74,6 @@ def reports_at(fhir_server, exam_id):
 
 
 @pytest.mark.postgres
-@pytest.mark.rabbitmq
 def test_every_ecg_is_one_report_at_the_other_side_though_workers_are_killed(
     site, message, fhir_server
 ):
@@ -82,7 +94,6 @@ def test_every_ecg_is_one_report_at_the_other_side_though_workers_are_killed(
 
 
 @pytest.mark.postgres
-@pytest.mark.rabbitmq
 def test_a_broker_that_is_away_costs_nothing(install, message, fresh_postgres_url):
     installation = install(
         DATABASE_URL=fresh_postgres_url,
