@@ -83,9 +83,9 @@ def demo() -> None:
                 _send(cases, mllp_port, progress)
                 done = _wait(folder, cases, progress)
             console.print(_table(cases, done, base_url))
-            console.print(_one_conclusion(cases, done, base_url), highlight=False)
             if len(done) < len(cases):
                 raise click.ClickException(f"{len(cases) - len(done)} ECGs got no report")
+            console.print(_one_conclusion(cases, done, base_url), highlight=False)
 
 
 def _cases() -> list[_Case]:
@@ -189,7 +189,7 @@ def _table(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> 
         "anomaly\nscore",
         "types over\nthreshold",
     )
-    table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False, caption="! over its threshold")
     for case in cases:
         exam = done.get(case.exam_id)
         if exam is None or exam.findings is None:
@@ -225,13 +225,12 @@ def _types(findings: Findings) -> str:
 
 
 def _one_conclusion(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> str:
-    """Return one report's words, of the first ECG for which something is flagged."""
-    flagged = [c for c in cases if c.exam_id in done and _is_flagged(done[c.exam_id])]
-    if not flagged:
-        return "No ECG was flagged."
-    report = httpx.get(f"{base_url}/fhir/DiagnosticReport/{flagged[0].exam_id}").json()
-    return f"The report on `{flagged[0].title}` says:\n  {report['conclusion']}"
+    """Return one report's words: of the ECG with the surest finding."""
+    case = max(cases, key=lambda c: _surest(done[c.exam_id]))
+    report = httpx.get(f"{base_url}/fhir/DiagnosticReport/{case.exam_id}").json()
+    return f"The report on `{case.title}` says:\n  {report['conclusion']}"
 
 
-def _is_flagged(exam: ExamSummary) -> bool:
-    return exam.findings is not None and bool(exam.findings.flagged_types)
+def _surest(exam: ExamSummary) -> float:
+    types = exam.findings.flagged_types if exam.findings else ()
+    return max((t.probability for t in types), default=0.0)
