@@ -7,6 +7,7 @@ import httpx
 import kombu
 import pytest
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+from kombu.exceptions import OperationalError
 
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.client import MllpClient
@@ -37,7 +38,7 @@ def broker_url(request):
         with kombu.Connection(url, connect_timeout=3) as connection:
             connection.ensure_connection(max_retries=1)
             connection.default_channel.queue_delete("hisbundle")
-    except OSError:
+    except (OSError, OperationalError):
         pytest.skip(f"NO {request.param.upper()}. Start one: {command}, or set {variable}")
     return url
 
