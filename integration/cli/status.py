@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from db.migrate import check
 from db.records import ExamSummary, Status
 from db.store import Store
 from integration.config import load_settings
@@ -18,7 +19,9 @@ from integration.config import load_settings
 @click.option("--last", default=10, show_default=True, help="newest ECGs to list")
 def status(*, as_json: bool, last: int) -> None:
     """Show what arrived and what became of it; no patient data."""
-    store = Store.open(load_settings().database)
+    database = load_settings().database
+    check(database)
+    store = Store.open(database)
     try:
         counts, exams = store.status(datetime.now(UTC)), store.recent_exams(last)
     finally:

@@ -57,6 +57,12 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2():
     assert done.stderr.count("\n") == 1
 
 
+def test_a_database_that_was_never_made_says_what_to_do(tmp_path):
+    done = hisbundle("status", HISBUNDLE_DATA_DIR=str(tmp_path / "elsewhere"))
+    assert done.returncode == 2
+    assert done.stderr == "hisbundle: schema-behind: run `hisbundle migrate`\n"
+
+
 def test_an_unreachable_database_is_one_line_and_tells_no_password():
     url = "postgresql://user:geheim@127.0.0.1:1/none"
     done = hisbundle("status", HISBUNDLE_DATABASE_URL=url)
