@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 
 from db.migrate import upgrade
-from db.records import MessageState
 from db.store import Store
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, Junk, frame
@@ -171,7 +170,3 @@ def test_without_a_doorbell_the_sweep_finds_it_at_once(store):
     intake = Hl7Intake(store, None, default_charset="ascii", zone=None)
     intake.answer(Frame(GOOD))
     assert len(store.claim_waiting_exams(NOW.replace(year=2000), 10)) == 1
-
-
-def test_message_states_are_all_reached_above():
-    assert set(MessageState) == {"accepted", "not-ecg", "refused"}

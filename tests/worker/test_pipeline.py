@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from db.records import DeliveryState, ExamState
+from db.records import ExamState
 from integration.errors import Refused, TryLater
 from model.errors import EcgError
 from worker.pipeline import MAX_BACKOFF_S, Retry, backoff_s, deliver, score_exam
@@ -193,7 +193,3 @@ class TestDelivery:
 )
 def test_backoff(attempts, chance, asked_s, expected_s):
     assert backoff_s(attempts, 2.0, chance, asked_s) == pytest.approx(expected_s)
-
-
-def test_delivery_states_are_all_reached_above():
-    assert set(DeliveryState) == {"pending", "delivered", "undeliverable"}
