@@ -11,6 +11,23 @@ TYPE_NAMES = {
     "HYP": "Hypertrophy",
     "ARR": "Arrhythmia",
 }
+AAMI_CLASSES = ("N", "S", "V", "F", "Q")
+RHYTHM_NAMES = {
+    "AF": "Atrial fibrillation or flutter",
+    "bradycardia": "Bradycardia",
+    "tachycardia": "Tachycardia",
+    "pause": "Pause",
+    "ventricular-run": "Ventricular run",
+    "supraventricular-run": "Supraventricular run",
+}
+RHYTHM_UNITS = {
+    "AF": "probability",
+    "bradycardia": "beats/min",
+    "tachycardia": "beats/min",
+    "pause": "s",
+    "ventricular-run": "beats",
+    "supraventricular-run": "beats",
+}
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,63 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class Beat:
+    """One beat as the strip model reads it.
+
+    Attributes:
+        time_s: of the R peak, from the first sample.
+        aami_class: N, S, V, F or Q (ANSI/AAMI EC57, table 3).
+        probability: of that class, calibrated, in [0, 1].
+        anomaly_score: in [0, 1]; the share of normal validation beats that score lower.
+    """
+
+    time_s: float
+    aami_class: str
+    probability: float
+    anomaly_score: float
+
+
+@dataclass(frozen=True)
+class RhythmFinding:
+    """A stretch of one rhythm.
+
+    Attributes:
+        code: one of RHYTHM_NAMES.
+        start_s: from the first sample.
+        end_s: likewise, after start_s.
+        value: what was measured, in the unit of RHYTHM_UNITS.
+        threshold: what `value` was held against.
+    """
+
+    code: str
+    start_s: float
+    end_s: float
+    value: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class StripFindings:
+    """What the strip model says: every beat, the rhythm, and where both come from.
+
+    Attributes:
+        model: the strip bundle.
+        leads: the leads that were read.
+        heart_rate_bpm: median over the strip; None with fewer than two beats.
+        beats: in order of time.
+        rhythms: findings worth telling, in order of time; none for a plain sinus rhythm.
+        attention: a weight a beat, summing to 1: what the rhythm findings rest on.
+    """
+
+    model: ModelIdentity
+    leads: tuple[str, ...]
+    heart_rate_bpm: float | None
+    beats: tuple[Beat, ...]
+    rhythms: tuple[RhythmFinding, ...]
+    attention: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Findings:
     """One assessment of one ECG; everything but `quality` is None when it is unscorable.
 
@@ -112,6 +186,7 @@ class Findings:
         anomaly_score: in [0, 1]; the share of normal validation ECGs that score lower.
         anomaly_threshold: frozen in the bundle.
         explanation: where it comes from.
+        strip: what the strip model says of the same ECG; None when it was not asked.
     """
 
     quality: Quality
@@ -121,6 +196,7 @@ class Findings:
     anomaly_score: float | None = None
     anomaly_threshold: float | None = None
     explanation: Explanation | None = None
+    strip: StripFindings | None = None
 
     @property
     def anomalous(self) -> bool:
@@ -157,7 +233,19 @@ class Findings:
             anomaly_score=data["anomaly_score"],
             anomaly_threshold=data["anomaly_threshold"],
             explanation=explanation and _explanation(explanation),
+            strip=_strip(data["strip"]) if data.get("strip") else None,
         )
+
+
+def _strip(data: dict[str, Any]) -> StripFindings:
+    return StripFindings(
+        model=ModelIdentity(**data["model"]),
+        leads=tuple(data["leads"]),
+        heart_rate_bpm=data["heart_rate_bpm"],
+        beats=tuple(Beat(**beat) for beat in data["beats"]),
+        rhythms=tuple(RhythmFinding(**rhythm) for rhythm in data["rhythms"]),
+        attention=tuple(data["attention"]),
+    )
 
 
 def _explanation(data: dict[str, Any]) -> Explanation:
