@@ -7,7 +7,7 @@ SNOMED browser's own wording is left out, so that no release of it contradicts u
 from typing import Any
 
 from model.ecg import LEADS_12
-from model.findings import ABNORMALITY_TYPES, TYPE_NAMES
+from model.findings import ABNORMALITY_TYPES, RHYTHM_NAMES, TYPE_NAMES
 
 Json = dict[str, Any]
 
@@ -23,6 +23,7 @@ ID = "urn:hisbundle:id"
 MODEL = "urn:hisbundle:model"
 MESSAGE = "urn:hisbundle:message"
 OBSERVATION = "urn:hisbundle:observation"
+RHYTHMS = "urn:hisbundle:rhythm"
 QUALITY = "urn:hisbundle:signal-quality"
 QUALITY_REASON = "urn:hisbundle:signal-quality-reason"
 
@@ -81,6 +82,27 @@ TYPE_FINDING = {
     "MI": coding(SNOMED, "164865005"),
     "STTC": coding(SNOMED, "428750005"),
     "ARR": coding(SNOMED, "698247007"),
+}
+
+# Rhythm and beats (LOINC 8867-4, 8884-9; AAMI classes as in ANSI/AAMI EC57, table 3). Here too a
+# SNOMED code stands only where it says no more than was found: "AF" may be flutter, so it has none.
+HEART_RATE = concept(coding(LOINC, "8867-4", "Heart rate"))
+RHYTHM = concept(coding(LOINC, "8884-9", "Heart rate rhythm"))
+BEATS = concept(coding(OBSERVATION, "beats", "Beats, counted by class"))
+RHYTHM_SNOMED = {"bradycardia": coding(SNOMED, "426627000")}
+RHYTHM_FINDING = {
+    code: concept(coding(RHYTHMS, code, name), text=name) for code, name in RHYTHM_NAMES.items()
+}
+_BEAT_NAMES = {
+    "N": "Beats of sinus or bundle branch block shape",
+    "S": "Supraventricular ectopic beats",
+    "V": "Ventricular ectopic beats",
+    "F": "Fusion beats",
+    "Q": "Paced or unclassifiable beats",
+}
+BEAT_CLASS = {
+    code: concept(coding(OBSERVATION, f"beats-{code}", name), text=name)
+    for code, name in _BEAT_NAMES.items()
 }
 
 # MDC_ECG_LEAD_<name> = 131072 + n (ISO/IEEE 11073-10102)

@@ -22,7 +22,15 @@ from uuid import UUID, uuid5
 from db.records import Exam, PatientRef
 from integration.fhir import codes, wording
 from integration.fhir.codes import Json, coding, concept
-from model.findings import ABNORMALITY_TYPES, TYPE_NAMES, Findings, Quality
+from integration.fhir.strip import strip_contents
+from model.findings import (
+    ABNORMALITY_TYPES,
+    RHYTHM_NAMES,
+    TYPE_NAMES,
+    Findings,
+    ModelIdentity,
+    Quality,
+)
 
 MANUFACTURER = "Hisbundle"
 
@@ -37,14 +45,23 @@ def build_report(exam: Exam, findings: Findings, *, issued: datetime) -> Json:
     """
     links = _Links(exam.id)
     observations = _observations(exam, findings, links)
+    devices = {slug: _device(model) for slug, model in _models(findings).items()}
     resources = {
         "": _diagnostic_report(exam, findings, issued, [links.to(slug) for slug in observations]),
         **observations,
-        "device": _device(findings),
-        "provenance": _provenance(exam, issued, links, ["", *observations]),
+        **devices,
+        "provenance": _provenance(exam, issued, links, ["", *observations], list(devices)),
     }
     entries = [links.entry(slug, resource) for slug, resource in resources.items()]
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def _models(findings: Findings) -> dict[str, ModelIdentity]:
+    """Return slug -> model of each Device; a strip is read by the strip model alone."""
+    models = {"device": findings.model}
+    if findings.strip and findings.strip.model != findings.model:
+        models["strip-device"] = findings.strip.model
+    return models
 
 
 class _Links:
@@ -118,14 +135,13 @@ def _orders(exam: Exam) -> list[Json]:
 
 
 def _conclusion_codes(findings: Findings) -> list[Json]:
-    if not findings.flagged_types and not findings.anomalous:
+    rhythms = dict.fromkeys(r.code for r in findings.strip.rhythms) if findings.strip else {}
+    if not findings.flagged_types and not findings.anomalous and not rhythms:
         return []
     abnormal = concept(codes.ABNORMAL_ECG, text="Suspected abnormal ECG")
-    specific = [
-        concept(codes.TYPE_FINDING[t.code], text=f"Suspected: {TYPE_NAMES[t.code]}")
-        for t in findings.flagged_types
-        if t.code in codes.TYPE_FINDING
-    ]
+    named = [(codes.TYPE_FINDING.get(t.code), TYPE_NAMES[t.code]) for t in findings.flagged_types]
+    named += [(codes.RHYTHM_SNOMED.get(code), RHYTHM_NAMES[code]) for code in rhythms]
+    specific = [concept(code, text=f"Suspected: {name}") for code, name in named if code]
     return [{"extension": [_inline_label()], **code} for code in (abnormal, *specific)]
 
 
@@ -147,13 +163,20 @@ def _observations(exam: Exam, findings: Findings, links: _Links) -> dict[str, Js
         for key, (code, value) in measured.items()
     }
     contents["quality"] = {"code": codes.SIGNAL_QUALITY} | _quality(findings.quality)
-    return {
+    observations = {
         key.lower(): _observation(exam, links, key.lower(), content)
         for key, content in contents.items()
     }
+    if findings.strip:
+        device = list(_models(findings))[-1]
+        for slug, content in strip_contents(findings.strip).items():
+            observations[slug] = _observation(exam, links, slug, content, device)
+    return observations
 
 
-def _observation(exam: Exam, links: _Links, slug: str, content: Json) -> Json:
+def _observation(
+    exam: Exam, links: _Links, slug: str, content: Json, device: str = "device"
+) -> Json:
     return {
         "resourceType": "Observation",
         "meta": {"security": [codes.AI_ASSERTED]},
@@ -162,7 +185,7 @@ def _observation(exam: Exam, links: _Links, slug: str, content: Json) -> Json:
         "category": [codes.PROCEDURE],
         "subject": _subject(exam.patient),
         **_effective(exam.acquired),
-        "device": links.to("device"),
+        "device": links.to(device),
         **content,
     }
 
@@ -205,8 +228,7 @@ def _reason(reason: str) -> Json:
     return concept(coding(codes.QUALITY_REASON, reason), text=wording.reason_in_words(reason))
 
 
-def _device(findings: Findings) -> Json:
-    model = findings.model
+def _device(model: ModelIdentity) -> Json:
     return {
         "resourceType": "Device",
         "extension": [{"url": codes.AI_KIND, "valueCodeableConcept": codes.DEEP_LEARNING}],
@@ -219,7 +241,9 @@ def _device(findings: Findings) -> Json:
     }
 
 
-def _provenance(exam: Exam, issued: datetime, links: _Links, targets: list[str]) -> Json:
+def _provenance(
+    exam: Exam, issued: datetime, links: _Links, targets: list[str], devices: list[str]
+) -> Json:
     message = {"identifier": {"system": codes.MESSAGE, "value": str(exam.message_id)}}
     return {
         "resourceType": "Provenance",
@@ -231,8 +255,9 @@ def _provenance(exam: Exam, issued: datetime, links: _Links, targets: list[str])
             {
                 "type": codes.AUTHOR,
                 "role": [codes.ARTIFICIAL_INTELLIGENCE],
-                "who": links.to("device"),
+                "who": links.to(device),
             }
+            for device in devices
         ],
         "entity": [{"role": "source", "what": message}],
     }

@@ -1,15 +1,25 @@
 """What a clinician reads: the conclusion, and the plain page around it. Advisory, never more."""
 
+from collections import Counter
 from datetime import date, datetime
 
 from db.records import Exam
-from model.findings import TYPE_NAMES, Findings, Quality
+from model.findings import (
+    RHYTHM_NAMES,
+    RHYTHM_UNITS,
+    TYPE_NAMES,
+    Findings,
+    Quality,
+    RhythmFinding,
+    StripFindings,
+)
 
 LABEL = "AI-generated, not yet reviewed by a clinician."
 CAVEAT = "Decision support, not a diagnosis."
 ANOMALY = "anomaly"
 MAX_PLACES = 3
 
+_ECTOPIC = {"V": "ventricular", "S": "supraventricular", "F": "fusion"}
 _REASONS = {
     "too-short": "the recording is too short",
     "too-few-leads": "too few readable leads",
@@ -27,6 +37,8 @@ def conclusion(findings: Findings) -> str:
         ]
         return " ".join([LABEL, *middle])
     middle = [*_type_sentences(findings), *_anomaly_sentences(findings)]
+    if findings.strip:
+        middle += _strip_sentences(findings.strip)
     if findings.quality.lead_faults:
         middle.append(f"Signal quality {quality_in_words(findings.quality)}.")
     return " ".join([LABEL, *middle, CAVEAT])
@@ -44,6 +56,7 @@ def page(exam: Exam, findings: Findings, issued: datetime) -> str:
         conclusion(findings),
         "",
         *_table(findings),
+        *_strip_lines(findings.strip),
         f"Quality   {quality_in_words(findings.quality)}",
         f"Model     {findings.model.name} {findings.model.version}",
         f"SHA-256   {findings.model.sha256}",
@@ -71,7 +84,44 @@ def places(findings: Findings, type_code: str) -> str:
     return "; ".join(f"{i.lead}, {i.start_s:.1f}-{i.end_s:.1f} s" for i in mine)
 
 
+def measured_in_words(rhythm: RhythmFinding) -> str:
+    """Return value against threshold, such as `38 beats/min, flagged below 50 beats/min`."""
+    unit = RHYTHM_UNITS[rhythm.code]
+    if unit == "probability":
+        return f"probability {rhythm.value:.2f}, flagged from {rhythm.threshold:.2f}"
+    digits = ".1f" if unit == "s" else ".0f"
+    side = "below" if rhythm.code == "bradycardia" else "from"
+    return f"{rhythm.value:{digits}} {unit}, flagged {side} {rhythm.threshold:{digits}} {unit}"
+
+
+def rate_in_words(strip: StripFindings) -> str:
+    """Return the heart rate, such as `72/min`."""
+    return "unknown" if strip.heart_rate_bpm is None else f"{strip.heart_rate_bpm:.0f}/min"
+
+
+def ectopy_in_words(strip: StripFindings) -> str:
+    """Return how many beats are of which ectopic class, such as `2 ventricular`; empty if none."""
+    counts = Counter(beat.aami_class for beat in strip.beats)
+    return ", ".join(f"{counts[c]} {name}" for c, name in _ECTOPIC.items() if counts[c])
+
+
+def _strip_sentences(strip: StripFindings) -> list[str]:
+    said = []
+    for code in dict.fromkeys(rhythm.code for rhythm in strip.rhythms):
+        mine = [rhythm for rhythm in strip.rhythms if rhythm.code == code]
+        where = "; ".join(
+            f"{r.start_s:.1f}-{r.end_s:.1f} s, {measured_in_words(r)}" for r in mine[:MAX_PLACES]
+        )
+        more = f"; {len(mine) - MAX_PLACES} more" if len(mine) > MAX_PLACES else ""
+        said.append(f"Suspected {_in_sentence(RHYTHM_NAMES[code])} ({where}{more}).")
+    if ectopy := ectopy_in_words(strip):
+        said.append(f"Suspected ectopic beats: {ectopy}, of {len(strip.beats)} beats.")
+    return [*said, f"Heart rate {rate_in_words(strip)}."]
+
+
 def _type_sentences(findings: Findings) -> list[str]:
+    if not findings.types:
+        return ["The abnormality types of a 12-lead ECG were not assessed."]
     if not findings.flagged_types:
         return ["No abnormality type reached its threshold, which does not exclude one."]
     return [
@@ -103,7 +153,7 @@ def _in_sentence(name: str) -> str:
 
 
 def _table(findings: Findings) -> list[str]:
-    if not findings.quality.scorable:
+    if not findings.quality.scorable or not findings.types:
         return []
     rows = [(TYPE_NAMES[t.code], t.probability, t.threshold) for t in findings.types]
     if findings.anomaly_score is not None and findings.anomaly_threshold is not None:
@@ -114,6 +164,19 @@ def _table(findings: Findings) -> list[str]:
         for name, value, threshold in rows
     ]
     return [head, *body, ""]
+
+
+def _strip_lines(strip: StripFindings | None) -> list[str]:
+    if strip is None:
+        return []
+    rhythms = dict.fromkeys(RHYTHM_NAMES[r.code] for r in strip.rhythms)
+    return [
+        f"Rate      {rate_in_words(strip)}",
+        f"Rhythm    {', '.join(rhythms) or 'no finding reached its threshold'}",
+        f"Beats     {len(strip.beats)}; ectopic: {ectopy_in_words(strip) or 'none found'}",
+        f"Strip     {strip.model.name} {strip.model.version}, leads {', '.join(strip.leads)}",
+        "",
+    ]
 
 
 def _when(moment: datetime | date | None) -> str:

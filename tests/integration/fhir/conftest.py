@@ -1,5 +1,6 @@
 """One exam, and findings of every kind."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -10,12 +11,15 @@ from db.records import Exam, ExamState, PatientRef
 from model.ecg import LEADS_12, Ecg
 from model.findings import (
     ABNORMALITY_TYPES,
+    Beat,
     Explanation,
     Findings,
     Interval,
     LeadFault,
     ModelIdentity,
     Quality,
+    RhythmFinding,
+    StripFindings,
     TypeFinding,
 )
 
@@ -75,6 +79,24 @@ FINDINGS = {
         Quality("unscorable", ("too-few-leads", "no-qrs"), (LeadFault("V1", "lead-off"),)), MODEL
     ),
 }
+
+STRIP_MODEL = ModelIdentity("strip", "1.0.0", "77" * 32)
+STRIP = StripFindings(
+    STRIP_MODEL,
+    leads=("II",),
+    heart_rate_bpm=72.46,
+    beats=tuple(Beat(0.8 * i, "NNVNSNNNVN"[i], 0.9, 0.5) for i in range(10)),
+    rhythms=(
+        RhythmFinding("AF", 0.0, 6.5, 0.834, 0.5),
+        RhythmFinding("bradycardia", 6.5, 9.9, 38.2, 50.0),
+    ),
+    attention=(0.1,) * 10,
+)
+FINDINGS["rhythm"] = replace(FINDINGS["unflagged"], strip=STRIP)
+FINDINGS["plain-rhythm"] = replace(
+    FINDINGS["unflagged"], strip=replace(STRIP, heart_rate_bpm=None, beats=(), rhythms=())
+)
+FINDINGS["strip"] = Findings(GOOD, STRIP_MODEL, strip=STRIP)
 
 
 @pytest.fixture(scope="session", params=list(FINDINGS))

@@ -41,6 +41,36 @@ CONCLUSIONS = {
         "Signal quality limited; unreadable: V1 (noise), V2 (flat line). "
         "Decision support, not a diagnosis."
     ),
+    "rhythm": (
+        "AI-generated, not yet reviewed by a clinician. "
+        "No abnormality type reached its threshold, which does not exclude one. "
+        "The ECG as a whole does not differ from normal ECGs beyond the threshold "
+        "(anomaly score 0.20, flagged from 0.95). "
+        "Suspected atrial fibrillation or flutter "
+        "(0.0-6.5 s, probability 0.83, flagged from 0.50). "
+        "Suspected bradycardia (6.5-9.9 s, 38 beats/min, flagged below 50 beats/min). "
+        "Suspected ectopic beats: 2 ventricular, 1 supraventricular, of 10 beats. "
+        "Heart rate 72/min. "
+        "Decision support, not a diagnosis."
+    ),
+    "plain-rhythm": (
+        "AI-generated, not yet reviewed by a clinician. "
+        "No abnormality type reached its threshold, which does not exclude one. "
+        "The ECG as a whole does not differ from normal ECGs beyond the threshold "
+        "(anomaly score 0.20, flagged from 0.95). "
+        "Heart rate unknown. "
+        "Decision support, not a diagnosis."
+    ),
+    "strip": (
+        "AI-generated, not yet reviewed by a clinician. "
+        "The abnormality types of a 12-lead ECG were not assessed. "
+        "Suspected atrial fibrillation or flutter "
+        "(0.0-6.5 s, probability 0.83, flagged from 0.50). "
+        "Suspected bradycardia (6.5-9.9 s, 38 beats/min, flagged below 50 beats/min). "
+        "Suspected ectopic beats: 2 ventricular, 1 supraventricular, of 10 beats. "
+        "Heart rate 72/min. "
+        "Decision support, not a diagnosis."
+    ),
     "unscorable": (
         "AI-generated, not yet reviewed by a clinician. "
         "The ECG could not be analysed: too few readable leads, no QRS complexes found; "

@@ -1,0 +1,59 @@
+"""What the strip model found, as Observations: heart rate, rhythm, classes of beats.
+
+A rhythm is a component with its stretch of time; what was measured and against which threshold
+stands in its reference range. Beats are counted by AAMI class (ANSI/AAMI EC57, table 3).
+"""
+
+from collections import Counter
+
+from integration.fhir import codes
+from integration.fhir.codes import Json
+from integration.fhir.wording import measured_in_words
+from model.findings import AAMI_CLASSES, RHYTHM_NAMES, RhythmFinding, StripFindings
+
+HEART_RATE, RHYTHM, BEATS = "heart-rate", "rhythm", "beats"
+
+
+def strip_contents(strip: StripFindings) -> dict[str, Json]:
+    """Return slug -> what an Observation says; the same slugs whatever was found."""
+    return {
+        HEART_RATE: {"code": codes.HEART_RATE} | _heart_rate(strip),
+        RHYTHM: {"code": codes.RHYTHM} | _rhythm(strip),
+        BEATS: {"code": codes.BEATS} | _beats(strip),
+    }
+
+
+def _heart_rate(strip: StripFindings) -> Json:
+    if strip.heart_rate_bpm is None:
+        return {"dataAbsentReason": codes.NOT_PERFORMED}
+    rate = {"value": round(strip.heart_rate_bpm, 1), "unit": "beats/minute"}
+    return {"valueQuantity": rate | {"system": codes.UCUM, "code": "/min"}}
+
+
+def _rhythm(strip: StripFindings) -> Json:
+    names = dict.fromkeys(RHYTHM_NAMES[r.code] for r in strip.rhythms)
+    said = "; ".join(f"Suspected: {name}" for name in names)
+    value = {"text": said or "No rhythm finding reached its threshold"}
+    components = [_stretch(rhythm) for rhythm in strip.rhythms]
+    return {"valueCodeableConcept": value} | ({"component": components} if components else {})
+
+
+def _stretch(rhythm: RhythmFinding) -> Json:
+    return {
+        "code": codes.RHYTHM_FINDING[rhythm.code],
+        "valueRange": {"low": _seconds(rhythm.start_s), "high": _seconds(rhythm.end_s)},
+        "interpretation": [codes.POSITIVE],
+        "referenceRange": [{"text": measured_in_words(rhythm)}],
+    }
+
+
+def _beats(strip: StripFindings) -> Json:
+    counts = Counter(beat.aami_class for beat in strip.beats)
+    components = [
+        {"code": codes.BEAT_CLASS[name], "valueInteger": counts[name]} for name in AAMI_CLASSES
+    ]
+    return {"valueInteger": len(strip.beats), "component": components}
+
+
+def _seconds(value: float) -> Json:
+    return {"value": round(value, 3), "unit": "s", "system": codes.UCUM, "code": "s"}

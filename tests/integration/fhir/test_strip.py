@@ -1,0 +1,37 @@
+"""What the strip model found, as Observations."""
+
+from integration.fhir import codes
+from integration.fhir.strip import strip_contents
+from integration.fhir.wording import measured_in_words
+from model.findings import AAMI_CLASSES, RHYTHM_NAMES, RHYTHM_UNITS, RhythmFinding
+
+
+def test_rate_rhythm_and_beats(findings_of):
+    said = strip_contents(findings_of("rhythm").strip)
+    assert said["heart-rate"]["valueQuantity"]["value"] == 72.5
+    assert said["heart-rate"]["valueQuantity"]["code"] == "/min"
+    assert said["rhythm"]["valueCodeableConcept"]["text"] == (
+        "Suspected: Atrial fibrillation or flutter; Suspected: Bradycardia"
+    )
+    first, _ = said["rhythm"]["component"]
+    assert first["code"]["coding"][0]["code"] == "AF"
+    assert (first["valueRange"]["low"]["value"], first["valueRange"]["high"]["value"]) == (0, 6.5)
+    assert first["referenceRange"] == [{"text": "probability 0.83, flagged from 0.50"}]
+    counts = [c["valueInteger"] for c in said["beats"]["component"]]
+    assert said["beats"]["valueInteger"] == sum(counts) == 10
+    assert dict(zip(AAMI_CLASSES, counts, strict=True)) == {"N": 7, "S": 1, "V": 2, "F": 0, "Q": 0}
+
+
+def test_without_beats_there_is_no_rate_and_no_claim_of_a_normal_rhythm(findings_of):
+    said = strip_contents(findings_of("plain-rhythm").strip)
+    assert said["heart-rate"]["dataAbsentReason"] == codes.NOT_PERFORMED
+    assert "normal" not in said["rhythm"]["valueCodeableConcept"]["text"].lower()
+    assert "component" not in said["rhythm"]
+
+
+def test_every_rhythm_has_a_code_and_words():
+    for code in RHYTHM_NAMES:
+        assert codes.RHYTHM_FINDING[code]["coding"]
+        told = measured_in_words(RhythmFinding(code, 0.0, 3.0, 3.0, 2.0))
+        assert RHYTHM_UNITS[code] in told
+        assert "flagged" in told
