@@ -23,10 +23,10 @@ import torch
 from model.baselines.convolutional import ConvolutionalAutoencoder
 from model.baselines.recurrent import LstmAutoencoder
 from model.baselines.xresnet import XResNet1d101
-from model.bundle import Bundle
 from model.detector import Detector, prepared_for
 from model.ecg import Ecg
 from model.quality import assess_quality
+from model.resting.card import RestingBundle
 from model.resting.reference import TorchRuntime
 from model.resting.settings import WINDOW
 from model.runtime import OnnxRuntime
@@ -58,7 +58,7 @@ class Plan:
         return len(self.threads) * len(self.batches) + 3
 
 
-def bench(bundle: Bundle, plan: Plan, on_step: Call = lambda: None) -> Json:
+def bench(bundle: RestingBundle, plan: Plan, on_step: Call = lambda: None) -> Json:
     """Measure everything; one thread wherever no other number is named."""
     ecgs = [
         simulate(kind, seed=seed, sampling_rate_hz=RATE_HZ)
@@ -126,7 +126,7 @@ def compared_ms(calls: Mapping[str, Call], n_ecgs: int, repeat: int) -> Json:
     }
 
 
-def _network(bundle: Bundle, ecgs: Sequence[Ecg], threads: int, repeat: int) -> Json:
+def _network(bundle: RestingBundle, ecgs: Sequence[Ecg], threads: int, repeat: int) -> Json:
     pieces = [prepare(ecg) for ecg in ecgs]
     voltage_mv = np.stack([piece.voltage_mv for piece in pieces])
     visible = np.stack([piece.visible for piece in pieces])

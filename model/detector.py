@@ -13,7 +13,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bundle import SHIPPED, Bundle, Card, load_bundle
 from model.datasets.ptbxl import TYPES
 from model.ecg import LEADS_12, Ecg
 from model.explain import ANOMALY, Evidence, intervals, joined, shared
@@ -27,6 +26,7 @@ from model.findings import (
 )
 from model.quality import assess_quality
 from model.resting.anomaly import NormalCodes, components, share_of_normals_below
+from model.resting.card import SHIPPED, RestingBundle, RestingCard, load_resting
 from model.resting.measured import Measured
 from model.resting.settings import STEP_S, STRIDE, WINDOW
 from model.runtime import Runtime, open_runtime
@@ -64,8 +64,8 @@ class _Look:
 class Detector:
     """A verified bundle, ready to score; threads may share it, each call takes one core."""
 
-    def __init__(self, bundle: Bundle, runtime: Runtime | None = None) -> None:
-        self.card: Card = bundle.card
+    def __init__(self, bundle: RestingBundle, runtime: Runtime | None = None) -> None:
+        self.card: RestingCard = bundle.card
         self.identity: ModelIdentity = bundle.identity
         self._runtime = runtime or open_runtime(bundle)
         self._codes = NormalCodes.from_tensors(bundle.tensors)
@@ -77,7 +77,7 @@ class Detector:
         Raises:
             BundleError: the folder is not a sound bundle.
         """
-        return cls(load_bundle(bundle or SHIPPED))
+        return cls(load_resting(bundle or SHIPPED))
 
     def score(self, ecg: Ecg) -> Findings:
         """Assess one ECG; an ECG that the quality gate refuses gets no scores."""

@@ -16,16 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.bundle import (
-    INFLUENCE_GRAPH,
-    NETWORK_GRAPH,
-    Bundle,
-    load_bundle,
-    save_bundle,
-)
+from model.bundle import save_bundle
 from model.datasets.ptbxl import TYPES
 from model.detector import Detector
 from model.errors import BundleError
+from model.resting.card import INFLUENCE_GRAPH, NETWORK_GRAPH, RestingBundle, load_resting
 from model.resting.measured import Array, Measured
 from model.resting.reference import TorchRuntime, trained_network
 from model.resting.settings import WINDOW
@@ -46,7 +41,7 @@ _EXPLAINED = 8  # ECGs whose influence is compared: each costs as much as a hund
 _BATCH = 32
 
 
-def with_graphs(bundle: Bundle) -> Bundle:
+def with_graphs(bundle: RestingBundle) -> RestingBundle:
     """The bundle with both graphs and their hashes in its card; nothing is compared."""
     network = trained_network(bundle)
     voltage, visible = torch.zeros(1, 12, WINDOW), torch.ones(1, 12, WINDOW, dtype=torch.bool)
@@ -72,7 +67,7 @@ def with_graphs(bundle: Bundle) -> Bundle:
 
 
 def drift(
-    bundle: Bundle, ecgs: Array, on_ecg: Callable[[], None] = lambda: None
+    bundle: RestingBundle, ecgs: Array, on_ecg: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
     """Largest difference to eager float32 on `(n, 12, WINDOW)`, by the names of LIMITS."""
     torch_runtime, onnx_runtime = TorchRuntime.of(bundle), OnnxRuntime(bundle)
@@ -112,7 +107,7 @@ def export(
     Raises:
         BundleError: `graph-drifts`, or the folder is not a sound bundle.
     """
-    bundle = with_graphs(load_bundle(folder))
+    bundle = with_graphs(load_resting(folder))
     drifts = drift(bundle, ecgs, on_ecg)
     check(drifts)
     save_bundle(folder, bundle)

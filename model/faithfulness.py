@@ -29,13 +29,13 @@ from scipy.stats import rankdata
 from torch import nn
 
 from model.anomaly import AFTER, BEFORE, beat_positions
-from model.bundle import SHIPPED, load_bundle
 from model.datasets import ptbxl
 from model.datasets.ptbxl import TYPES, PtbXl
 from model.detector import Detector, prepared_for
 from model.evaluate import Scored, ecg_of, score_dataset
 from model.findings import ABNORMALITY_TYPES
 from model.metrics import Rows, bootstrap
+from model.resting.card import SHIPPED, load_resting
 from model.resting.network import RestingNetwork
 from model.resting.reference import trained_network
 from model.resting.settings import STRIDE
@@ -313,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
-    bundle = load_bundle(options.model_path)
+    bundle = load_resting(options.model_path)
     detector = Detector(bundle)
     scored = score_dataset(detector, ptbxl.load(options.data_path, FOLDS, options.cache))
     rows = {

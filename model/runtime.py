@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from model.bundle import INFLUENCE_GRAPH, NETWORK_GRAPH, Bundle
 from model.errors import BundleError
+from model.resting.card import INFLUENCE_GRAPH, NETWORK_GRAPH, RestingBundle
 from model.resting.measured import Array, Measured
 from model.resting.settings import STRIDE
 
@@ -34,7 +34,7 @@ class Runtime(Protocol):
 class OnnxRuntime:
     """ONNX Runtime on the graphs that `model.export` wrote into the bundle."""
 
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+    def __init__(self, bundle: RestingBundle, threads: int = 1) -> None:
         """Open a session a graph.
 
         Raises:
@@ -67,7 +67,7 @@ class OnnxRuntime:
         return found
 
 
-def open_runtime(bundle: Bundle) -> Runtime:
+def open_runtime(bundle: RestingBundle) -> Runtime:
     """ONNX Runtime where the bundle has graphs; else torch, which only then is imported."""
     if bundle.graphs:
         return OnnxRuntime(bundle)
@@ -76,7 +76,7 @@ def open_runtime(bundle: Bundle) -> Runtime:
     return TorchRuntime.of(bundle)
 
 
-def _session(bundle: Bundle, name: str, threads: int) -> onnxruntime.InferenceSession:
+def _session(bundle: RestingBundle, name: str, threads: int) -> onnxruntime.InferenceSession:
     if name not in bundle.graphs:
         raise BundleError("graph-missing", f"the bundle has no {name}; hisbundle export makes it")
     options = onnxruntime.SessionOptions()

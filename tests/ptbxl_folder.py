@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.bundle import Bundle, load_bundle, save_bundle, weights_sha256
+from model.bundle import Bundle, save_bundle, weights_sha256
 from model.ecg import LEADS_12
+from model.resting.card import load_resting
 from model.simulate import simulate
 
 STATEMENTS = {
@@ -57,7 +58,7 @@ def write_ptbxl(folder, n_per_fold, folds=range(1, 10)):
 
 def bundle_of_these_statements(folder):
     """The shipped model, cut to the statements of such a folder."""
-    shipped = load_bundle()
+    shipped = load_resting()
     tensors = dict(shipped.tensors)
     for name in ("network.statements.weight", "network.statements.bias"):
         tensors[name] = tensors[name][: len(STATEMENTS)]

@@ -63,11 +63,11 @@ def model(
     ECGs are simulated: 12 leads, 10 s, 500 Hz. Milliseconds an ECG, median and best.
     """
     from model import bench as benching  # noqa: PLC0415 (torch is slow to import: only here)
-    from model.bundle import SHIPPED, load_bundle  # noqa: PLC0415
+    from model.resting.card import SHIPPED, load_resting  # noqa: PLC0415
 
     plan = benching.Plan(batch, threads, repeat)
     with progress("measuring", plan.n_steps) as advance:
-        figures = benching.bench(load_bundle(model_path or SHIPPED), plan, advance)
+        figures = benching.bench(load_resting(model_path or SHIPPED), plan, advance)
     numbers = [",".join(map(str, part)) for part in (batch, threads)]
     command = f"hisbundle bench model --batch {numbers[0]} --threads {numbers[1]} --repeat {repeat}"
     figures = {"command": command, **figures}

@@ -11,8 +11,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bundle import AnomalyCalibration, Tensors
+from model.bundle import Tensors
 from model.errors import BundleError
+from model.resting.card import AnomalyCalibration
 from model.resting.measured import Measured
 
 COMPONENTS = ("restoration", "latent", "types")

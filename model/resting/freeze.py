@@ -11,18 +11,18 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bundle import (
-    AnomalyCalibration,
-    Bundle,
-    Card,
-    Origin,
-    Preprocessing,
-    TypeCalibration,
-    weights_sha256,
-)
+from model.bundle import Bundle, weights_sha256
 from model.calibration import fit_logistic, operating_points
 from model.datasets.ptbxl import TYPES, PtbXl, millivolts
 from model.resting.anomaly import COMPONENTS, NormalCodes, components
+from model.resting.card import (
+    AnomalyCalibration,
+    Origin,
+    Preprocessing,
+    RestingBundle,
+    RestingCard,
+    TypeCalibration,
+)
 from model.resting.measured import Measured
 from model.resting.network import RestingNetwork
 from model.resting.reading import measure_all
@@ -56,7 +56,9 @@ def calibration_rows(data: PtbXl) -> NDArray[np.bool_]:
     return rows
 
 
-def freeze(network: RestingNetwork, training: PtbXl, validation: PtbXl, release: Release) -> Bundle:
+def freeze(
+    network: RestingNetwork, training: PtbXl, validation: PtbXl, release: Release
+) -> RestingBundle:
     """Fit everything around the network that the detector needs."""
     normals = training.rows(np.flatnonzero(training.normal))
     codes = NormalCodes.fit(measure_dataset(network, normals).morphology)
@@ -65,7 +67,7 @@ def freeze(network: RestingNetwork, training: PtbXl, validation: PtbXl, release:
     best = max(release.history, key=lambda line: line[SELECTED_BY])
     weights = {f"network.{k}": v.numpy() for k, v in network.state_dict().items()}
     tensors = {**weights, **codes.tensors()}
-    card = Card(
+    card = RestingCard(
         name=release.name,
         version=release.version,
         intended_use=INTENDED_USE,

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.bundle import Bundle
 from model.errors import BundleError
+from model.resting.card import RestingBundle
 from model.resting.measured import Array, Measured
 from model.resting.network import RestingNetwork
 from model.resting.reading import lead_influence, measure_all
 from model.resting.settings import STRIDE
 
 
-def trained_network(bundle: Bundle) -> RestingNetwork:
+def trained_network(bundle: RestingBundle) -> RestingNetwork:
     """The bundle's network at inference.
 
     Raises:
@@ -41,7 +41,7 @@ class TorchRuntime:
         self._network = network
 
     @classmethod
-    def of(cls, bundle: Bundle, threads: int = 1) -> Self:
+    def of(cls, bundle: RestingBundle, threads: int = 1) -> Self:
         """From the weights; sets torch's threads for the whole process."""
         torch.set_num_threads(threads)
         return cls(trained_network(bundle))

@@ -6,11 +6,12 @@ from subprocess import run
 import numpy as np
 import pytest
 
-from model.bundle import SHIPPED, Bundle, load_bundle, save_bundle, weights_sha256
+from model.bundle import Bundle, save_bundle, weights_sha256
 from model.detector import Detector
 from model.ecg import LEADS_12, Ecg
 from model.errors import BundleError
 from model.findings import ABNORMALITY_TYPES, Findings
+from model.resting.card import SHIPPED, load_resting
 from model.simulate import simulate
 
 
@@ -117,7 +118,7 @@ def test_scoring_repeats_itself(detector):
 
 
 def test_weights_that_do_not_fit_the_sizes_are_refused(tmp_path):
-    shipped = load_bundle()
+    shipped = load_resting()
     dims = replace(shipped.card.dimensions, lstm_width=64)
     card = shipped.card.model_copy(update={"dimensions": dims, "graphs_sha256": {}})
     save_bundle(tmp_path, Bundle(card, shipped.tensors))
@@ -126,7 +127,7 @@ def test_weights_that_do_not_fit_the_sizes_are_refused(tmp_path):
 
 
 def test_a_bundle_without_the_normals_codes_is_refused(tmp_path):
-    shipped = load_bundle()
+    shipped = load_resting()
     tensors = {k: v for k, v in shipped.tensors.items() if not k.startswith("normal_codes")}
     hashes = {"weights_sha256": weights_sha256(tensors), "graphs_sha256": {}}
     card = shipped.card.model_copy(update=hashes)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from model import export as exporting
-from model.bundle import NETWORK_GRAPH, load_bundle, save_bundle
+from model.bundle import save_bundle
 from model.errors import BundleError
 from model.export import LIMITS, check, drift, export, with_graphs
+from model.resting.card import NETWORK_GRAPH, load_resting
 from model.signal import prepare
 from model.simulate import simulate
 
@@ -16,7 +17,7 @@ KINDS = ("normal", "inferior-st-elevation", "ventricular-ectopy")
 
 @pytest.fixture(scope="module")
 def bundle():
-    return load_bundle()
+    return load_resting()
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_export_writes_graphs_and_names_them_in_the_card(bundle, ecgs, tmp_path)
     drifts = export(tmp_path, ecgs, lambda: seen.append(1))
     assert len(seen) == len(ecgs)
     assert max(drifts.values()) < 1e-4
-    assert load_bundle(tmp_path).card == with_graphs(plain).card
+    assert load_resting(tmp_path).card == with_graphs(plain).card
 
 
 def test_a_bundle_that_drifts_is_left_as_it_was(bundle, ecgs, tmp_path, monkeypatch):

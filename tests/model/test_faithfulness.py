@@ -8,9 +8,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
 
 from model import faithfulness
-from model.bundle import load_bundle
 from model.datasets.ptbxl import TYPES
 from model.faithfulness import Drops
+from model.resting.card import load_resting
 from model.resting.reference import trained_network
 from model.signal import Prepared, prepare
 from model.simulate import simulate
@@ -150,7 +150,7 @@ def test_rank_correlation_is_spearmans():
 
 @pytest.mark.parametrize("layer", faithfulness.CASCADE)
 def test_only_the_named_layers_are_drawn_anew(bundle, layer):
-    trained = load_bundle(bundle)
+    trained = load_resting(bundle)
     before = trained_network(trained).state_dict()
     after = faithfulness.randomised(trained_network(trained), [layer]).state_dict()
     changed = {name.partition(".")[0] for name in before if not before[name].equal(after[name])}
@@ -159,7 +159,7 @@ def test_only_the_named_layers_are_drawn_anew(bundle, layer):
 
 def test_figures_name_command_model_and_every_variant(written, bundle):
     assert written["command"].startswith("python -m model.faithfulness")
-    assert written["model_sha256"] == load_bundle(bundle).identity.sha256
+    assert written["model_sha256"] == load_resting(bundle).identity.sha256
     assert written["primary"] in faithfulness.DELETIONS
     variants = {f"{name} {share}" for name in faithfulness.DELETIONS for share in ("10%", "20%")}
     assert set(written["deletion"]) == variants

@@ -7,9 +7,10 @@ from subprocess import run
 import numpy as np
 import pytest
 
-from model.bundle import INFLUENCE_GRAPH, NETWORK_GRAPH, load_bundle, save_bundle
+from model.bundle import save_bundle
 from model.detector import Detector
 from model.errors import BundleError
+from model.resting.card import INFLUENCE_GRAPH, NETWORK_GRAPH, load_resting
 from model.resting.measured import Measured
 from model.resting.reference import TorchRuntime
 from model.runtime import MAX_BATCH, OnnxRuntime, open_runtime
@@ -21,7 +22,7 @@ KINDS = ("normal", "inferior-st-elevation", "atrial-fibrillation", "left-bundle-
 
 @pytest.fixture(scope="module")
 def bundle():
-    return load_bundle()
+    return load_resting()
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_an_altered_graph_is_refused(bundle, tmp_path, name):
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BundleError, match="bundle-altered: the graphs"):
-        load_bundle(tmp_path)
+        load_resting(tmp_path)
 
 
 def test_a_bundle_is_not_saved_with_graphs_that_its_card_does_not_name(bundle, tmp_path):
@@ -138,7 +139,7 @@ def test_a_missing_graph_is_said_plainly(bundle, tmp_path):
     save_bundle(tmp_path, bundle)
     (tmp_path / INFLUENCE_GRAPH).unlink()
     with pytest.raises(BundleError, match="bundle-missing"):
-        load_bundle(tmp_path)
+        load_resting(tmp_path)
 
 
 def test_a_graph_that_is_none_is_refused(bundle):

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from integration.cli import main
 from integration.cli.evaluate import _finite, evaluate
-from model.bundle import SHIPPED, load_bundle
 from model.datasets import ptbxl
+from model.resting.card import SHIPPED, load_resting
 from tests.ptbxl_folder import bundle_of_these_statements, write_ptbxl
 
 
@@ -46,7 +46,7 @@ def test_the_main_figures_are_printed_with_intervals(evaluated):
 def test_the_file_holds_everything_with_the_command_that_made_it(evaluated, model_path):
     figures = json.loads((evaluated[1] / "figures.json").read_text())
     assert figures["command"] == "hisbundle evaluate --data-path DIR --folds 8,9"
-    assert figures["model"]["sha256"] == load_bundle(model_path).identity.sha256
+    assert figures["model"]["sha256"] == load_resting(model_path).identity.sha256
     assert figures["data"]["folds"] == [8, 9]
     assert set(figures) == {
         *("command", "model", "data", "quality", "ranking", "ranking_without_gate"),
@@ -101,7 +101,7 @@ def test_a_figure_that_does_not_exist_is_null():
 
 def test_the_committed_evaluation_is_of_the_shipped_bundle():
     figures = json.loads((SHIPPED / "evaluation.json").read_text())
-    card = load_bundle().card
+    card = load_resting().card
     assert figures["model"]["sha256"] == card.weights_sha256
     assert figures["data"]["folds"] == [9]
     assert figures["data"]["ecgs"] == 2183

@@ -4,7 +4,7 @@ import shutil
 from click.testing import CliRunner
 
 from integration.cli.export import export
-from model.bundle import SHIPPED, load_bundle
+from model.resting.card import SHIPPED, load_resting
 from tests.ptbxl_folder import write_ptbxl
 
 
@@ -17,4 +17,4 @@ def test_graphs_are_written_and_their_drift_is_printed(tmp_path):
     printed = json.loads(result.stdout)
     assert printed["ecgs"] == len(result.stderr.splitlines())
     assert max(printed["largest_drift"].values()) < 1e-4
-    assert set(load_bundle(bundle).graphs) == {"network.onnx", "influence.onnx"}
+    assert set(load_resting(bundle).graphs) == {"network.onnx", "influence.onnx"}

@@ -11,7 +11,6 @@ from pydicom.data import get_testdata_file
 
 from integration.cli import cli, main
 from integration.cli.score import as_record, score
-from model.bundle import SHIPPED
 from model.findings import (
     ABNORMALITY_TYPES,
     Explanation,
@@ -22,6 +21,7 @@ from model.findings import (
     Quality,
     TypeFinding,
 )
+from model.resting.card import SHIPPED
 from model.simulate import simulate
 
 DICOM = str(get_testdata_file("waveform_ecg.dcm", download=False))

@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from integration.cli import main
 from integration.cli.train import train
-from model.bundle import load_bundle
 from model.detector import Detector
+from model.resting.card import load_resting
 from model.simulate import simulate
 from tests.ptbxl_folder import write_ptbxl
 
@@ -38,7 +38,7 @@ def test_one_command_leaves_a_bundle_that_scores(trained):
     detector = Detector.load(run_dir / "bundle")
     assert detector.score(simulate("normal", seed=0)).anomaly_score is not None
     assert detector.identity.sha256 in result.stdout
-    origin = load_bundle(run_dir / "bundle").card.origin
+    origin = load_resting(run_dir / "bundle").card.origin
     assert origin.command == "hisbundle train --data-path DIR --epochs 1 --seed 7"
     assert origin.settings["seed"] == 7
 
@@ -62,7 +62,7 @@ def test_a_finished_run_can_be_resumed_into_another_bundle(trained, data_path, t
     more = ("--resume", "--bundle", str(tmp_path / "other"))
     result = CliRunner().invoke(train, arguments(data_path, run_dir, *more))
     assert result.exit_code == 0, result.output
-    other, first = load_bundle(tmp_path / "other"), load_bundle(run_dir / "bundle")
+    other, first = load_resting(tmp_path / "other"), load_resting(run_dir / "bundle")
     assert other.identity == first.identity
 
 

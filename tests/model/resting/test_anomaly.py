@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from model.bundle import AnomalyCalibration
 from model.calibration import Logistic
 from model.errors import BundleError
 from model.resting.anomaly import COMPONENTS, NormalCodes, components, share_of_normals_below
+from model.resting.card import AnomalyCalibration
 from model.resting.reading import Measured
 
 

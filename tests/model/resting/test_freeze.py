@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.bundle import load_bundle, save_bundle
+from model.bundle import save_bundle
 from model.datasets import ptbxl
 from model.detector import Detector
+from model.resting.card import load_resting
 from model.resting.freeze import Release, calibration_rows, freeze, measure_dataset
 from model.resting.network import RestingNetwork
 from model.resting.settings import Dimensions, Settings
@@ -48,7 +49,7 @@ def test_the_card_says_where_it_comes_from(bundle, data):
 
 def test_the_bundle_can_be_saved_loaded_and_used(bundle, tmp_path):
     save_bundle(tmp_path, bundle)
-    detector = Detector(load_bundle(tmp_path))
+    detector = Detector(load_resting(tmp_path))
     assert detector.identity == bundle.identity
     assert detector.card.dimensions.lstm_width == 16
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from model.bundle import load_bundle
 from model.errors import BundleError
+from model.resting.card import load_resting
 from model.resting.reading import lead_influence, measure_all
 from model.resting.reference import TorchRuntime, trained_network
 
 
 @pytest.fixture(scope="module")
 def bundle():
-    return load_bundle()
+    return load_resting()
 
 
 def test_the_reference_is_the_trained_network(bundle):

@@ -1,0 +1,103 @@
+"""The card of a resting bundle: sizes, preprocessing, calibration, thresholds, origin, results."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from model.bundle import BUNDLES, Bundle, BundleCard, Part, load_bundle
+from model.calibration import Logistic, OperatingPoint
+from model.datasets.ptbxl import TYPES
+from model.errors import BundleError
+from model.resting.settings import MV_PER_UNIT, STRIDE, WINDOW, Dimensions
+from model.signal import BASELINE_CUTOFF_HZ, RATE_HZ
+
+NETWORK_GRAPH, INFLUENCE_GRAPH = "network.onnx", "influence.onnx"
+SHIPPED = BUNDLES / "resting-1"
+
+
+class Preprocessing(Part):
+    """What the network expects; a reader that does otherwise must refuse the bundle."""
+
+    rate_hz: int = RATE_HZ
+    window_samples: int = WINDOW
+    stride_samples: int = STRIDE
+    baseline_cutoff_hz: float = BASELINE_CUTOFF_HZ
+    mv_per_unit: float = MV_PER_UNIT
+
+
+class TypeCalibration(Part):
+    """One type: Platt's calibration, and thresholds on the calibrated probability."""
+
+    platt: Logistic
+    operating_points: dict[str, OperatingPoint]
+
+
+class AnomalyCalibration(Part):
+    """How the anomaly components become one score.
+
+    Attributes:
+        components: names, in the order of `fusion.weights`.
+        fusion: log odds of "not normal" from the components.
+        normal_quantiles: the fused log odds of normal ECGs at equally spaced ranks, rising.
+        threshold: on the score, that is on the share of normal ECGs below.
+    """
+
+    components: tuple[str, ...]
+    fusion: Logistic
+    normal_quantiles: tuple[float, ...] = Field(min_length=2)
+    threshold: float = Field(ge=0, le=1)
+
+
+class Origin(Part):
+    """Where the weights come from."""
+
+    data: str
+    data_sha256: str
+    training_folds: tuple[int, ...]
+    validation_folds: tuple[int, ...]
+    calibration_patients: str
+    command: str
+    settings: dict[str, float]
+    best_epoch: int
+
+
+class RestingCard(BundleCard):
+    """The content of card.json."""
+
+    format_version: Literal[1] = 1
+    dimensions: Dimensions
+    preprocessing: Preprocessing
+    types: tuple[str, ...]
+    statements: tuple[str, ...]
+    operating_point: str
+    type_calibration: dict[str, TypeCalibration]
+    anomaly: AnomalyCalibration
+    origin: Origin
+    validation: dict[str, float]
+
+    def check(self) -> None:
+        """Refuse other preprocessing, other types, or a missing operating point.
+
+        Raises:
+            BundleError: `preprocessing-unknown`, `types-unknown`, `card-malformed`.
+        """
+        if self.preprocessing != Preprocessing():
+            raise BundleError("preprocessing-unknown", "this version prepares ECGs differently")
+        if self.types != TYPES or set(self.type_calibration) != set(TYPES):
+            raise BundleError("types-unknown", f"expected {', '.join(TYPES)}")
+        points = [c.operating_points for c in self.type_calibration.values()]
+        if any(self.operating_point not in named for named in points):
+            raise BundleError("card-malformed", f"no operating point {self.operating_point!r}")
+
+
+RestingBundle = Bundle[RestingCard]
+
+
+def load_resting(folder: Path = SHIPPED) -> RestingBundle:
+    """Read and verify a resting bundle, or the shipped one.
+
+    Raises:
+        BundleError: as `load_bundle`.
+    """
+    return load_bundle(folder, RestingCard)

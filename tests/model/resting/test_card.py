@@ -1,0 +1,50 @@
+import json
+import shutil
+
+import pytest
+
+from model.bundle import save_bundle, weights_sha256
+from model.errors import BundleError
+from model.resting.card import SHIPPED, load_resting
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_resting()
+
+
+def test_the_shipped_bundle_is_sound_small_and_says_who_it_is(shipped):
+    assert shipped.identity.name == "resting"
+    assert shipped.identity.sha256 == weights_sha256(shipped.tensors)
+    assert (SHIPPED / "weights.safetensors").stat().st_size < 10_000_000
+    assert shipped.card.origin.training_folds == tuple(range(1, 9))
+    assert shipped.card.origin.validation_folds == (9,)
+
+
+def test_saving_again_gives_the_same_bytes(shipped, tmp_path):
+    save_bundle(tmp_path, shipped)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (SHIPPED / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: c.pop("anomaly"), "card-malformed"),
+        (lambda c: c.update(format_version=99), "card-malformed"),
+        (lambda c: c.update(operating_point="best"), "card-malformed"),
+        (lambda c: c["anomaly"].update(threshold=1.5), "card-malformed"),
+        (lambda c: c["dimensions"].update(lstm_width="wide"), "card-malformed"),
+        (lambda c: c["preprocessing"].update(rate_hz=500), "preprocessing-unknown"),
+        (lambda c: c.update(types=["NORM", "MI"]), "types-unknown"),
+        (lambda c: c["type_calibration"].pop("MI"), "types-unknown"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused(tmp_path, change, reason):
+    folder = shutil.copytree(SHIPPED, tmp_path / "bundle")
+    card = json.loads((folder / "card.json").read_text())
+    change(card)
+    (folder / "card.json").write_text(json.dumps(card))
+    with pytest.raises(BundleError) as raised:
+        load_resting(folder)
+    assert raised.value.reason == reason
