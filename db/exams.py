@@ -1,10 +1,11 @@
 """From a message's arrival to an exam's assessment."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from uuid import UUID, uuid5
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -73,7 +74,8 @@ class Exams(Sessions):
             session.add_all(exam_rows)
             session.flush()  # no relationship tells SQLAlchemy that waveforms come second
             session.add_all(waveforms)
-        return Receipt(message.id, answer, exam_ids, duplicate=False)
+            conflict = state != MessageState.REFUSED and _mark_conflict(session, message)
+        return Receipt(message.id, answer, exam_ids, duplicate=False, conflict=conflict)
 
     def message_raw(self, message_id: UUID) -> bytes:
         """Return a message's bytes.
@@ -189,6 +191,32 @@ def _insert_if_new_or_mended(session: Session, values: dict[str, object]) -> boo
         & (insert.excluded.state != MessageState.REFUSED),
     )
     return session.scalar(statement.returning(MessageRow.id)) is not None
+
+
+def _mark_conflict(session: Session, message: NewMessage) -> bool:
+    """Mark this message and its namesakes, if the sender has used its control id before.
+
+    One that was refused does not count: sent again mended, under the same id, it is what it was.
+    """
+    if not message.control_id:
+        return False
+    if session.get_bind().dialect.name == "postgresql":
+        # Of two that arrive at the same time, the second has to see the first.
+        name = f"{message.protocol}\x1f{message.sender}\x1f{message.control_id}"
+        key = int.from_bytes(
+            hashlib.sha256(name.encode(errors="replace")).digest()[:8], signed=True
+        )
+        session.execute(select(func.pg_advisory_xact_lock(key)))
+    named = (
+        (MessageRow.sender == message.sender)
+        & (MessageRow.control_id == message.control_id)
+        & (MessageRow.protocol == message.protocol)
+        & (MessageRow.state != MessageState.REFUSED)
+    )
+    if session.scalar(select(MessageRow.id).where(named, MessageRow.id != message.id)) is None:
+        return False
+    session.execute(update(MessageRow).where(named).values(conflict_at=message.received_at))
+    return True
 
 
 def _exam_rows(session: Session, exam_id: UUID) -> tuple[ExamRow, WaveformRow]:

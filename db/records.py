@@ -156,12 +156,15 @@ class Receipt:
         answer: the bytes to answer with; of the first time, when this is a duplicate.
         exam_ids: the exams it made; empty when it is a duplicate.
         duplicate: whether the same message was there already.
+        conflict: whether the sender has used this control id for another message, both of them
+            accepted; both are kept and marked.
     """
 
     message_id: UUID
     answer: bytes = field(repr=False)
     exam_ids: tuple[UUID, ...]
     duplicate: bool
+    conflict: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +246,7 @@ class Status:
         exams: state -> count.
         deliveries: state -> count.
         refusals: reason -> count over refused messages.
+        conflicts: messages that share a control id with another one of their sender.
         oldest_waiting_s: age of the oldest exam that waits for a worker, or None.
     """
 
@@ -250,4 +254,5 @@ class Status:
     exams: dict[str, int]
     deliveries: dict[str, int]
     refusals: dict[str, int]
+    conflicts: int
     oldest_waiting_s: float | None

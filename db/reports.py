@@ -111,6 +111,7 @@ class Reports(Sessions):
             .where(MessageRow.state == MessageState.REFUSED)
             .group_by(MessageRow.reason)
         )
+        conflicts = select(func.count()).where(MessageRow.conflict_at.is_not(None))
         oldest = select(func.min(ExamRow.received_at)).where(ExamRow.state == ExamState.RECEIVED)
         with self._reading() as session:
             since = session.scalar(oldest)
@@ -119,6 +120,7 @@ class Reports(Sessions):
                 exams=_counts(session, ExamRow.state, ExamState),
                 deliveries=_counts(session, DeliveryRow.state, DeliveryState),
                 refusals={reason or "": n for reason, n in session.execute(refusals)},
+                conflicts=session.scalars(conflicts).one(),
                 oldest_waiting_s=None if since is None else (now - since).total_seconds(),
             )
 

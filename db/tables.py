@@ -115,6 +115,7 @@ class MessageRow(Base):
         Index(None, "sender", "control_id"),
         Index(None, "state"),
         _partial("ix_message_refused", "reason", where="state = 'refused'"),
+        _partial("ix_message_conflict", "conflict_at", where="conflict_at IS NOT NULL"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -128,6 +129,8 @@ class MessageRow(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     raw: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # by compress.shrink
     answer: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    # When it was seen that another message of its sender has its control id and other content.
+    conflict_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=None)
 
 
 class ExamRow(Base):

@@ -58,6 +58,10 @@ def _print(counts: Status, exams: tuple[ExamSummary, ...]) -> None:
     ):
         told = ", ".join(f"{name} {count}" for name, count in sorted(by_state.items()))
         console.print(f"{title:>11}: {told or 'none'}", highlight=False)
+    if counts.conflicts:
+        console.print(
+            f"  conflicts: {counts.conflicts} messages share a control id", highlight=False
+        )
     if counts.oldest_waiting_s is not None:
         console.print(f"    waiting: oldest for {counts.oldest_waiting_s:.0f} s", highlight=False)
     if exams:

@@ -28,6 +28,49 @@ def at_once(n, function):
         return list(pool.map(run, range(n)))
 
 
+class TestConflict:
+    """The same sender and control id, other content (a lab that sends one id for everybody)."""
+
+    def test_both_are_kept_and_marked(self, store, message, exam):
+        first, second = message(raw=b"one"), message(raw=b"two")
+        assert not store.accept(first, MessageState.ACCEPTED, None, b"AA", [exam()]).conflict
+        receipt = store.accept(second, MessageState.ACCEPTED, None, b"AA", [exam()])
+        assert receipt.conflict
+        assert not receipt.duplicate
+        assert store.status(NOW).conflicts == 2
+        assert (store.message_raw(first.id), store.message_raw(second.id)) == (b"one", b"two")
+        assert len(store.recent_exams(10)) == 2
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"control_id": "2"},
+            {"sender": "CART^ICU"},
+            {"control_id": "", "raw": b"two"},
+            {"raw": b"MSH|..."},
+        ],
+    )
+    def test_what_is_none(self, store, message, other):
+        first = {"control_id": ""} if other.get("control_id") == "" else {}
+        store.accept(message(**first), MessageState.NOT_ECG, None, b"AA")
+        assert not store.accept(message(**other), MessageState.NOT_ECG, None, b"AA").conflict
+        assert store.status(NOW).conflicts == 0
+
+    def test_a_refused_one_may_come_again_mended(self, store, message):
+        store.accept(message(raw=b"bad"), MessageState.REFUSED, "lead-unknown", b"AR")
+        assert not store.accept(message(raw=b"good"), MessageState.NOT_ECG, None, b"AA").conflict
+        receipt = store.accept(message(raw=b"bad again"), MessageState.REFUSED, "x", b"AR")
+        assert not receipt.conflict
+
+    def test_of_two_at_once_both_are_marked(self, store, message):
+        def accept(i):
+            return store.accept(message(raw=b"%d" % i), MessageState.NOT_ECG, None, b"AA")
+
+        receipts = at_once(2, accept)
+        assert sorted(receipt.conflict for receipt in receipts) == [False, True]
+        assert store.status(NOW).conflicts == 2
+
+
 class TestAccept:
     def test_a_message_is_kept_byte_for_byte(self, store, message):
         long = message(raw=b"OBX|1|NA|" * 5000)
