@@ -82,7 +82,7 @@ ANSWERS: dict[str, Answer] = {
     "msh-malformed": Answer("AR", *_SEQUENCE, 400, "structure"),
     "control-id-missing": Answer("AR", *_MISSING, 400, "required"),
     "charset-unsupported": Answer("AR", *_TABLE, 400, "not-supported"),
-    "charset-undecodable": Answer("AR", *_TYPE, 400, "value"),
+    "charset-undecodable": Answer("AE", *_TYPE, 400, "value"),
     "message-type-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
     "batch-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
     "version-unsupported": Answer("AR", *_VERSION, 422, "not-supported"),

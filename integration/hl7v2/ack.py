@@ -1,4 +1,4 @@
-"""Acknowledgements in original mode (HL7 v2.5.1, 2.9.2 and 2.15.8; ERR: 2.15.5).
+"""Acknowledgements (HL7 v2.5.1, 2.9.2, 2.9.3 and 2.15.8; ERR: 2.15.5).
 
 Written by hand: MSH, MSA and ERR are three short lines, and the sender's own delimiters, version
 and character set are kept. The tests have hl7apy check them.
@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Literal
 
 from integration.errors import Refused, answer_to
-from integration.hl7v2.header import Delimiters, Header, codec_for, parse_header
+from integration.hl7v2.header import Delimiters, Header, parse_header
 from integration.hl7v2.message import Message, Segment
 from integration.hl7v2.times import format_time
 from model.errors import HisbundleError
 
-AckCode = Literal["AA", "AE", "AR"]
+AckCode = Literal["AA", "AE", "AR", "CA", "CE", "CR"]  # table 0008
 _FALLBACK_VERSION = "2.5.1"
 _MAX_TEXT = 200
 
@@ -73,7 +73,7 @@ def acknowledge(
     Args:
         header: of the message, or None when it has no readable MSH: MSA-2 is then empty.
         code: MSA-1.
-        faults: none with AA.
+        faults: none with AA and CA.
         control_id: our own MSH-10.
         now: aware.
     """
@@ -165,17 +165,8 @@ def _msh(writer: _Writer, header: Header | None, control_id: str, now: datetime)
         writer.verbatim(h.processing_id if h and h.processing_id else "P"),
         writer.verbatim(h.version if h and h.version else _FALLBACK_VERSION),
         *[b""] * 5,
-        writer.verbatim(h.charset if h and _is_known(h.charset) else ""),
+        writer.verbatim(h.answer_charset if h else ""),
     )
-
-
-def _is_known(charset: str) -> bool:
-    """Tell whether an answer may claim this character set."""
-    try:
-        codec_for(charset, "ascii")
-    except Refused:
-        return False
-    return True
 
 
 def _msa(writer: _Writer, header: Header | None, code: str, faults: Sequence[Fault]) -> bytes:

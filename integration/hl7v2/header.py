@@ -6,34 +6,12 @@ Read apart from the body, so that a message whose body is refused is still answe
 from dataclasses import dataclass, field
 
 from integration.errors import Refused
+from integration.hl7v2.charsets import OPAQUE_CODECS, codec_for, default_codec, is_wide, narrow
 
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_CONTROL_ID = 199  # MSH-10 since v2.7; older versions allow 20, which senders exceed
-_BOM = b"\xef\xbb\xbf"
+_ESC = 0x1B  # starts a switch of character sets
 _NUMBER_CHARACTERS = b"+-."  # as delimiters they would cut numbers
-
-# HL7 table 0211 and spellings met in the field, without punctuation -> Python codec. All of them
-# leave ASCII bytes alone, so that a message can be cut at its delimiters before it is decoded.
-_CODECS = {
-    "ASCII": "ascii",
-    "USASCII": "ascii",
-    "ISOIR6": "ascii",
-    "UNICODEUTF8": "utf-8",
-    "UTF8": "utf-8",
-    "ISOIR192": "utf-8",
-    "ISOIR100": "iso8859-1",
-    "ISOIR101": "iso8859-2",
-    "ISOIR109": "iso8859-3",
-    "ISOIR110": "iso8859-4",
-    "ISOIR144": "iso8859-5",
-    "ISOIR127": "iso8859-6",
-    "ISOIR126": "iso8859-7",
-    "ISOIR138": "iso8859-8",
-    "ISOIR148": "iso8859-9",
-}
-for _part in (*range(1, 10), 15):
-    for _prefix in ("8859", "ISO8859", "UNICODE8859"):
-        _CODECS[f"{_prefix}{_part}"] = f"iso8859-{_part}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +46,8 @@ class Header:
         processing_id: MSH-11.
         version: MSH-12.1, or "".
         accept_ack: MSH-15; MSH-16 follows.
-        charset: MSH-18, first repetition, or "".
+        charsets: MSH-18, its repetitions; at least one, which may be "".
+        answer_charset: what MSH-18 of an answer in `codec` has to say.
     """
 
     delimiters: Delimiters
@@ -85,7 +64,8 @@ class Header:
     version: str
     accept_ack: str
     application_ack: str
-    charset: str
+    charsets: tuple[str, ...]
+    answer_charset: str
     _component: str = field(default="^", repr=False)
 
     @property
@@ -93,30 +73,6 @@ class Header:
         """`MSH-3^MSH-4`, of each its first component that says something."""
         parts = (self.sending_application, self.sending_facility)
         return "^".join(next(filter(None, p.split(self._component)), "") for p in parts)
-
-
-def strip_lead_in(raw: bytes) -> bytes:
-    """Return the message without a byte order mark and blank bytes before it."""
-    return raw.removeprefix(_BOM).lstrip(b" \t\r\n")
-
-
-def default_codec(raw: bytes, configured: str) -> str:
-    """Return the codec of a message whose MSH-18 is empty: a byte order mark says UTF-8."""
-    return "utf-8" if raw.startswith(_BOM) else configured
-
-
-def codec_for(charset: str, default: str) -> str:
-    """Return the Python codec for MSH-18.
-
-    Raises:
-        Refused: `charset-unsupported`.
-    """
-    key = "".join(c for c in charset.upper() if c.isalnum())
-    if not key:
-        return default
-    if key not in _CODECS:
-        raise Refused("charset-unsupported", f"MSH-18 names {charset[:32]!r}", ("MSH", 1, 18))
-    return _CODECS[key]
 
 
 def parse_header(raw: bytes, default_charset: str = "ascii") -> Header:
@@ -131,13 +87,15 @@ def parse_header(raw: bytes, default_charset: str = "ascii") -> Header:
     """
     line = _first_line(raw)
     delimiters = _delimiters(line)
-    fields = line.split(delimiters.field)
-    if any(byte < 0x20 or byte == 0x7F for byte in line):
+    if any(byte < 0x20 or byte == 0x7F for byte in line if byte != _ESC):
         raise Refused("msh-malformed", "MSH holds control characters", ("MSH", 1, 0))
-    charset = _first(fields, 18, delimiters.repetition)
-    codec = _codec_that_works(line, charset, default_codec(raw, default_charset))
+    if is_wide(raw):
+        text_line, codec = line.decode(), "utf-8"
+    else:
+        text_line, codec = _text_of(line, delimiters, default_codec(raw, default_charset))
+    text = [f.strip() for f in text_line.split(delimiters.field.decode("ascii"))] + [""] * 19
+    charsets = _charsets(text, delimiters)
     component = delimiters.component.decode("ascii")
-    text = [f.decode(codec).strip() for f in fields] + [""] * 19
     kind = [*text[8].split(component), ""]
     if len(text[9]) > _MAX_CONTROL_ID:
         raise Refused("msh-malformed", "MSH-10 is too long", ("MSH", 1, 10))
@@ -156,13 +114,14 @@ def parse_header(raw: bytes, default_charset: str = "ascii") -> Header:
         version=text[11].split(component)[0],
         accept_ack=text[14].upper(),
         application_ack=text[15].upper(),
-        charset=charset.decode("latin-1"),
+        charsets=charsets,
+        answer_charset="UNICODE UTF-8" if is_wide(raw) else _known(charsets[0]),
         _component=component,
     )
 
 
 def _first_line(raw: bytes) -> bytes:
-    start = strip_lead_in(raw[:_MAX_HEADER_BYTES])
+    start = narrow(raw if is_wide(raw) else raw[:_MAX_HEADER_BYTES])
     if start[:3] in (b"FHS", b"BHS", b"BTS", b"FTS"):
         raise Refused("batch-unsupported", "one message a frame")
     if start[:3] != b"MSH":
@@ -184,17 +143,44 @@ def _delimiters(line: bytes) -> Delimiters:
     return Delimiters(separator, *(characters[i : i + 1] for i in range(5)))
 
 
-def _first(fields: list[bytes], number: int, repetition: bytes) -> bytes:
-    """Return the first repetition of MSH's field `number`; MSH-1 is the separator itself."""
-    field_bytes = fields[number - 1] if len(fields) >= number else b""
-    return field_bytes.split(repetition)[0].strip()
+def _text_of(line: bytes, delimiters: Delimiters, default: str) -> tuple[str, str]:
+    """Return MSH as text, and the codec that its own MSH-18 then names.
+
+    In some sets half a character may look like a delimiter and shift MSH-18 away: each of those
+    sets is tried, and is the right one when the text it makes names it. Where none fits, Latin-1
+    keeps every byte for the answer.
+    """
+    plain = line.decode("latin-1")
+    own = _declared(plain, delimiters, default)[:1]
+    for codec in (*OPAQUE_CODECS, *own) if _ESC in line else (*own, *OPAQUE_CODECS):
+        try:
+            text = line.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        if codec in _declared(text, delimiters, default):
+            return text, codec
+    return plain, "latin-1"
 
 
-def _codec_that_works(line: bytes, charset: bytes, default: str) -> str:
-    """Return the codec that MSH declares, or Latin-1, which keeps every byte for the answer."""
+def _declared(line: str, delimiters: Delimiters, default: str) -> list[str]:
+    """Return the codecs that MSH-18 names; none when it names one that is not known."""
+    fields = line.split(delimiters.field.decode("ascii"))
     try:
-        codec = codec_for(charset.decode("latin-1"), default)
-        line.decode(codec)
-    except (Refused, UnicodeDecodeError):
-        return "latin-1"
-    return codec
+        return [codec_for(name, default) for name in _charsets(fields, delimiters)]
+    except Refused:
+        return []
+
+
+def _known(charset: str) -> str:
+    """Return a character set's name, or "" where an answer cannot claim it."""
+    try:
+        codec_for(charset, "ascii")
+    except Refused:
+        return ""
+    return charset
+
+
+def _charsets(fields: list[str], delimiters: Delimiters) -> tuple[str, ...]:
+    """Return the repetitions of MSH-18; MSH-1 is the separator itself."""
+    text = fields[17] if len(fields) > 17 else ""
+    return tuple(name.strip() for name in text.split(delimiters.repetition.decode("ascii")))

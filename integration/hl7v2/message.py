@@ -1,7 +1,7 @@
 """A message as segments and fields, still bytes: a waveform is never cut into one object a sample.
 
-Delimiters are ASCII and every accepted character set keeps ASCII bytes, so cutting comes before
-decoding; the whole message is checked against its character set once, at the start.
+Delimiters are ASCII and `charsets.readable` leaves no other meaning to their bytes, so cutting
+comes before decoding; the whole message is checked against its character set once, at the start.
 """
 
 import re
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from integration.errors import Refused
-from integration.hl7v2.header import Delimiters, Header, codec_for, default_codec, strip_lead_in
+from integration.hl7v2.charsets import decoded, readable
+from integration.hl7v2.header import Delimiters, Header
 
 _NAME = re.compile(rb"[A-Z][A-Z0-9]{2}")
 _MAX_SEGMENTS = 50_000  # of one name
@@ -56,16 +57,17 @@ class Message:
     default_charset: str
 
     def __post_init__(self) -> None:
-        try:
-            strip_lead_in(self.raw).decode(self.codec)
-        except UnicodeDecodeError as error:
-            detail = f"byte {error.start} does not belong to the message's character set"
-            raise Refused("charset-undecodable", detail) from None
+        _ = self._readable
 
     @cached_property
+    def _readable(self) -> tuple[bytes, str]:
+        escape = self.header.delimiters.escape
+        return readable(self.raw, self.header.charsets, self.default_charset, escape)
+
+    @property
     def codec(self) -> str:
-        """Python codec of the texts."""
-        return codec_for(self.header.charset, default_codec(self.raw, self.default_charset))
+        """Python codec of the fields' bytes."""
+        return self._readable[1]
 
     @property
     def delimiters(self) -> Delimiters:
@@ -79,7 +81,7 @@ class Message:
             Refused: `message-too-large`.
         """
         counts = {"MSH": 1}
-        lines = strip_lead_in(self.raw).replace(b"\n", b"\r").split(b"\r")
+        lines = self._readable[0].replace(b"\n", b"\r").split(b"\r")
         for line in lines[1:]:
             if not line or line.isspace():
                 continue
@@ -113,20 +115,21 @@ class Message:
             raise Refused("field-malformed", f"more than {_MAX_TEXT_BYTES} bytes in a short field")
         text = "" if value == _NULL else value.decode(self.codec)
         if self.delimiters.escape and self.delimiters.escape in value:
-            escape = re.escape(self.delimiters.escape.decode("ascii"))
-            text = re.sub(f"{escape}([FSTRE]){escape}", self._escaped, text)
+            text = self._escapes.sub(self._unescaped, text)
         return text.strip()
 
-    def _escaped(self, match: re.Match[str]) -> str:
-        d = self.delimiters
-        meaning = {
-            "F": d.field,
-            "S": d.component,
-            "R": d.repetition,
-            "E": d.escape,
-            "T": d.subcomponent,
-        }
-        return meaning[match[1]].decode("ascii")
+    @cached_property
+    def _escapes(self) -> re.Pattern[str]:
+        mark = re.escape(self.delimiters.escape.decode("ascii"))
+        return re.compile(rf"{mark}(?:([FSTREP])|X((?:[0-9A-Fa-f]{{2}})+)|\.(?:br|sp\d*)){mark}")
+
+    def _unescaped(self, match: re.Match[str]) -> str:
+        """Return what an escape stands for (HL7 v2.5.1, 2.7): a character, bytes, or a new line."""
+        if match[1]:
+            d = self.delimiters
+            order = (d.field, d.component, d.subcomponent, d.repetition, d.escape, d.truncation)
+            return order["FSTREP".index(match[1])].decode("ascii")
+        return decoded(bytes.fromhex(match[2]), self.codec) if match[2] else "\n"
 
 
 def part(parts: list[str], number: int) -> str:

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from db.errors import StoreUnavailable
 from db.migrate import upgrade
 from db.store import Store
+from integration.errors import answer_to
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, Junk, frame
 from integration.intake import Hl7Intake
@@ -60,6 +62,43 @@ def test_the_same_again_gets_the_first_answer_and_rings_nobody(intake, store, ru
     assert store.status(NOW).messages["accepted"] == 1
 
 
+def enhanced(raw, accept, application):
+    msh, rest = raw.split(b"\r", 1)
+    fields = msh.split(b"|")[:14] + [accept, application]
+    return b"|".join(fields) + b"\r" + rest
+
+
+def codes(reply):
+    blocks = Framer(2**20).feed(frame(reply)) if reply else []
+    return [read_acknowledgement(block.payload) for block in blocks]
+
+
+def test_enhanced_mode_gets_its_answers_after_the_commit(intake, store):
+    both = codes(intake.answer(Frame(enhanced(GOOD, b"AL", b"AL"))))
+    assert [(a.code, a.control_id) for a in both] == [("CA", "C1"), ("AA", "C1")]
+    bad = enhanced(wcm(*twelve(), pid="PID|1||"), b"AL", b"AL")
+    accepted, refused = codes(intake.answer(Frame(bad)))
+    assert (accepted.code, accepted.texts) == ("CA", ())
+    assert refused.code == "AR"
+    assert "patient-missing" in refused.texts[0]
+    assert store.status(NOW).messages["refused"] == 1
+
+
+def test_enhanced_mode_without_any_answer_is_stored_all_the_same(intake, store):
+    assert intake.answer(Frame(enhanced(GOOD, b"NE", b"NE"))) == b""
+    assert intake.answer(Frame(enhanced(GOOD, b"NE", b"NE"))) == b""
+    assert store.status(NOW).messages["accepted"] == 1
+
+
+def test_a_locked_store_is_told_at_the_accept_level(store, intake, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise StoreUnavailable("store-unavailable", "full")
+
+    monkeypatch.setattr(store, "accept", full)
+    (only,) = codes(intake.answer(Frame(enhanced(GOOD, b"AL", b"AL"))))
+    assert only.code == "CE"
+
+
 def test_the_same_control_id_with_other_content_is_another_message(intake, store, rung):
     intake.answer(Frame(GOOD))
     other = wcm(*twelve("5^5^5"), pid=PID)
@@ -104,7 +143,7 @@ def lead_with(*attributes, samples="0^1^-2"):
         ),
         (
             GOOD.replace(b"HOSP^MR", b"H\xd6SP^MR"),
-            ("charset-undecodable", b"|||102^Data type error"),
+            ("charset-undecodable", b"PID^1^3"),
         ),
     ],
 )
@@ -112,7 +151,7 @@ def test_bad_input_is_refused_with_its_reason_and_kept(intake, store, raw, expec
     reason, told = expected
     (block,) = received(frame(raw))
     answer = intake.answer(block)
-    assert read_acknowledgement(answer).code == "AR"
+    assert read_acknowledgement(answer).code == answer_to(reason).ack
     assert b"\rERR|" in answer
     assert reason.encode() in answer
     assert told in answer

@@ -1,7 +1,7 @@
 import pytest
 
 from integration.errors import Refused
-from integration.hl7v2.header import Delimiters, codec_for, parse_header
+from integration.hl7v2.header import Delimiters, parse_header
 
 FULL = (
     b"MSH|^~\\&|CART^1.2.3^ISO|WARD|HIS|HOSP|20260102030405+0100||oru^r01^ORU_R01|C1|P^T|2.5.1^DEU"
@@ -27,7 +27,8 @@ def test_every_field_is_read():
     assert (header.message_type, header.trigger) == ("ORU", "R01")
     assert (header.control_id, header.processing_id, header.version) == ("C1", "P^T", "2.5.1")
     assert (header.accept_ack, header.application_ack) == ("AL", "NE")
-    assert header.charset == "UNICODE UTF-8"
+    assert header.charsets == ("UNICODE UTF-8", "8859/1")
+    assert header.answer_charset == "UNICODE UTF-8"
     assert header.sender == "CART^WARD"
 
 
@@ -93,31 +94,6 @@ def test_what_is_no_header(raw, reason):
 
 
 @pytest.mark.parametrize(
-    ("charset", "codec"),
-    [
-        ("", "ascii"),
-        ("ASCII", "ascii"),
-        ("UNICODE UTF-8", "utf-8"),
-        ("UTF-8", "utf-8"),
-        ("8859/1", "iso8859-1"),
-        ("8859/9", "iso8859-9"),
-        ("8859/15", "iso8859-15"),
-        ("ISO-8859-1", "iso8859-1"),
-        ("ISO IR100", "iso8859-1"),
-    ],
-)
-def test_character_sets(charset, codec):
-    assert codec_for(charset, "ascii") == codec
-
-
-@pytest.mark.parametrize("charset", ["GB 18030-2000", "ISO IR87", "UNICODE UTF-16", "8859/12", "x"])
-def test_character_sets_that_are_not_known(charset):
-    with pytest.raises(Refused, match="charset-unsupported") as caught:
-        codec_for(charset, "ascii")
-    assert caught.value.location == ("MSH", 1, 18)
-
-
-@pytest.mark.parametrize(
     ("name", "charset", "default", "expected", "codec"),
     [
         ("Käfer".encode(), "UNICODE UTF-8", "ascii", "Käfer", "utf-8"),
@@ -134,6 +110,7 @@ def test_a_header_is_read_for_its_answer_whatever_its_bytes(
     header = parse_header(raw, default)
     assert (header.sending_application, header.codec) == (expected, codec)
     assert header.sending_application.encode(header.codec) == name
+    assert header.answer_charset == ("" if charset == "KLINGON" else charset)
 
 
 def test_a_byte_order_mark_says_utf_8_where_the_header_does_not():

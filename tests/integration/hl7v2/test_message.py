@@ -42,6 +42,9 @@ def test_null_is_nothing():
         (b"\\H\\bold\\N\\", "\\H\\bold\\N\\"),
         (b"\\E\\F\\E\\", "\\F\\"),
         (b"tail\\", "tail\\"),
+        (b"one\\.br\\two\\.sp3\\three", "one\ntwo\nthree"),
+        (b"\\X41426a\\\\X4\\", "ABj\\X4\\"),
+        (b"\\Zx\\ \\.in+4\\", "\\Zx\\ \\.in+4\\"),
     ],
 )
 def test_escapes(value, text):
@@ -52,6 +55,13 @@ def test_escapes_use_the_messages_own_characters():
     own = message(b"", b"MSH$%*!/$A")
     assert own.text(b"a!F!b!S!c\\F\\") == "a$b%c\\F\\"
     assert message(b"", b"MSH|^~|A").text(b"a\\F\\b") == "a\\F\\b"
+
+
+def test_escaped_bytes_belong_to_the_character_set():
+    own = message(b"", HEADER + b"||||||8859/1")
+    assert own.text(b"K\\XE4\\fer") == "K\u00e4fer"
+    with pytest.raises(Refused, match="charset-undecodable"):
+        message(b"").text(b"\\XE4\\")
 
 
 def test_components_are_those_of_the_first_repetition():
@@ -68,7 +78,7 @@ def test_bytes_outside_the_character_set():
     with pytest.raises(Refused, match="charset-undecodable: byte 39"):
         message(b"\rPID|\xe4")
     with pytest.raises(Refused, match="charset-unsupported"):
-        message(b"", HEADER + b"||||||BIG-5")
+        message(b"", HEADER + b"||||||KLINGON")
 
 
 @pytest.mark.parametrize(
