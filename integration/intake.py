@@ -18,6 +18,7 @@ from integration.hl7v2.ack import Fault, acknowledge
 from integration.hl7v2.decode import decode
 from integration.hl7v2.framing import Junk, Received
 from integration.hl7v2.header import Header, parse_header
+from integration.hl7v2.modes import BETWEEN_ANSWERS, answers
 from model.errors import EcgError
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,10 @@ class Hl7Intake:
         self._clock = clock
 
     def answer(self, received: Received) -> bytes:
-        """Store what was received and return the acknowledgement; never raises for its content."""
+        """Store what was received and return the acknowledgement; never raises for its content.
+
+        Empty when the sender wants none (enhanced mode); several as `modes.BETWEEN_ANSWERS` says.
+        """
         now = self._clock()
         verdict = self._judge(received)
         message = _message(received, verdict.header, now)
@@ -76,7 +80,11 @@ class Hl7Intake:
         except StoreUnavailable as error:
             _log.warning("message not stored id=%s reason=%s", message.id, error.reason)
             return _acknowledge(
-                verdict.header, message, now, Fault(error.reason, "send this message again later")
+                verdict.header,
+                message,
+                now,
+                Fault(error.reason, "send this message again later"),
+                stored=False,
             )
         if self._ring is not None:
             self._ring(receipt.exam_ids)
@@ -87,6 +95,8 @@ class Hl7Intake:
             receipt.duplicate,
             reason,
         )
+        if receipt.conflict:
+            _log.warning("message %s shares its control id with another one", message.id)
         return receipt.answer
 
     def _judge(self, received: Received) -> _Verdict:
@@ -138,9 +148,22 @@ def _answer(verdict: _Verdict, message: NewMessage, now: datetime) -> bytes:
 
 
 def _acknowledge(
-    header: Header | None, message: NewMessage, now: datetime, *faults: Fault
+    header: Header | None, message: NewMessage, now: datetime, *faults: Fault, stored: bool = True
 ) -> bytes:
-    """Answer with our own MSH-10: the first 20 characters, as old receivers demand, of the id."""
-    code = answer_to(faults[0].reason).ack if faults else "AA"
-    control_id = message.id.hex[:20].upper()
-    return acknowledge(header, code, faults=faults, control_id=control_id, now=now)
+    """Return the answers as one payload, each with its own MSH-10, made of the message's id.
+
+    Of 20 characters, as old receivers demand.
+    """
+    outcome = answer_to(faults[0].reason).ack if faults else "AA"
+    codes = answers(header, outcome, stored=stored)
+    ids = (message.id.hex[:20].upper(), message.id.hex[12:].upper())
+    return BETWEEN_ANSWERS.join(
+        acknowledge(
+            header,
+            code,
+            faults=faults if code not in ("AA", "CA") else (),
+            control_id=id_,
+            now=now,
+        )
+        for code, id_ in zip(codes, ids, strict=False)
+    )

@@ -45,7 +45,7 @@ class MllpListener:
 
         Args:
             settings: of the listener.
-            answer: returns the reply to a block, or None for silence; called in a thread, may
+            answer: returns the reply to a block; empty or None for silence; called in a thread, may
                 block, and has to have stored the message when it returns a positive reply.
         """
         self._settings = settings
@@ -169,7 +169,7 @@ class _Connection:
             told = (self._peer, received.reason, received.size)
             _log.warning("mllp junk peer=%s reason=%s bytes=%d", *told)
         reply = await self._reply_to(received)
-        if reply is not None:
+        if reply:
             writer.write(frame(reply))
             async with asyncio.timeout(_WRITE_S):
                 await writer.drain()

@@ -64,7 +64,7 @@ def test_the_same_again_gets_the_first_answer_and_rings_nobody(intake, store, ru
 
 def enhanced(raw, accept, application):
     msh, rest = raw.split(b"\r", 1)
-    fields = msh.split(b"|")[:14] + [accept, application]
+    fields = [*(msh.split(b"|") + [b""] * 14)[:14], accept, application]
     return b"|".join(fields) + b"\r" + rest
 
 
