@@ -39,11 +39,13 @@ class Decoded:
         header: its MSH.
         kind: whether it carries ECGs.
         exams: the ECGs, in the order of the message; empty when `kind` is OTHER.
+        notes: what was left out, and why.
     """
 
     header: Header
     kind: Kind
     exams: tuple[NewExam, ...] = field(repr=False)
+    notes: tuple[Refused, ...] = ()
 
 
 def decode(raw: bytes, *, default_charset: str = "ascii", zone: tzinfo | None = None) -> Decoded:
@@ -69,10 +71,13 @@ def decode(raw: bytes, *, default_charset: str = "ascii", zone: tzinfo | None = 
         (order, generic_signals(message, order) + wcm_signals(message, order)) for order in orders
     )
     if not found:
+        if strangers := [refused for order in orders for refused in order.passed_over]:
+            raise strangers[0]
         _refuse_scalars(message, orders)
         return Decoded(header, Kind.OTHER, ())
     stamps = zone_of(header.sent_at) or zone
-    return Decoded(header, Kind.ECG, tuple(_exam(message, r, stamps) for r in found))
+    notes = tuple(note for order in orders for note in order.passed_over)
+    return Decoded(header, Kind.ECG, tuple(_exam(message, r, stamps) for r in found), notes)
 
 
 def _orders(message: Message) -> Iterator[Order]:

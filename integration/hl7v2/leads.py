@@ -18,6 +18,15 @@ _NUMBERS = {
     64: "aVF",
     **{n + 2: f"V{n}" for n in range(1, 7)},
 }
+# Leads beyond the twelve that carts record beside them: known, and not ours.
+_BEYOND = {
+    9: "V7",
+    **{n + 8: f"V{n}R" for n in range(2, 8)},
+    66: "V8",
+    67: "V9",
+    68: "V8R",
+    69: "V9R",
+}
 _LEADS = range(131072, 131328)
 _POTENTIALS = range(131328, 131584)
 _CONTEXT_FREE = 131072  # context-dependent codes 2:x are x above this
@@ -32,19 +41,22 @@ _PLAIN = re.compile(
 )
 _REFID = re.compile(r"MDC_ECG_(?:LEAD|ELEC_POTL)_(\w*)")
 
-OTHER = "other"  # certainly not an ECG lead
+OTHER = "other"  # certainly none of the twelve
 
 
 def lead_of(identifier: list[str], location: tuple[str, int, int]) -> str | None:
     """Return the lead that an identifier (CE or CWE: code, name, system, and these again) means.
 
     Returns:
-        A canonical lead name; `OTHER`; or None where nothing is recognised.
+        A canonical lead name; `OTHER` for what is certainly none of the twelve; or None where
+        nothing is recognised.
 
     Raises:
         Refused: `lead-mismatch` where code and name, or the two triplets, contradict each other;
             `lead-unknown` where an ECG lead is meant that is not one of the twelve.
     """
+    if _beyond_the_twelve(*[*identifier, "", ""][:2]):
+        return OTHER
     code, name, system, code_2, name_2, system_2 = [*identifier, *[""] * 6][:6]
     meanings = {
         _triplet(code, name, system, location),
@@ -104,6 +116,17 @@ def _number(code: str) -> int | None:
     if dependent := re.fullmatch(r"2:(\d{1,5})", code, re.ASCII):
         return _CONTEXT_FREE + int(dependent[1])
     return None
+
+
+def _beyond_the_twelve(code: str, name: str) -> bool:
+    """Tell whether code and name agree on a lead such as V7 or V4R."""
+    number = _number(code)
+    if number is None or not (number in _LEADS or number in _POTENTIALS):
+        return False
+    lead = _BEYOND.get((number - _CONTEXT_FREE) % 256)
+    return (
+        lead is not None and re.sub(r"\W|MDC_ECG_(LEAD|ELEC_POTL)_|LEAD", "", name.upper()) == lead
+    )
 
 
 def _numbered(number: int, location: tuple[str, int, int]) -> str:

@@ -25,13 +25,17 @@ class Order:
         patient: index of the patient in the message: OBR groups of one patient share it.
         pids: the PID segments of that patient's group; more than one is suspect.
         obr: None where an OBX follows PID directly.
+        pv1: of the patient's group, if there is one.
         observations: the OBX segments.
+        passed_over: why waveforms of this order were left out.
     """
 
     patient: int
     pids: tuple[Segment, ...]
     obr: Segment | None
+    pv1: Segment | None = None
     observations: list[Segment] = field(default_factory=list)
+    passed_over: list[Refused] = field(default_factory=list)
 
     def start(self) -> tuple[bytes, Location]:
         """Return OBR-7 and its place."""

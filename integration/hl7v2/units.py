@@ -28,6 +28,9 @@ _S_PER_UNIT = {
 }
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
+# What a step is called where a sensitivity is written as voltage per step.
+_PER_STEP = re.compile(r"\s*(?:/|per)\s*(?:lsb|bit|count|step|unit|digit|adu?)\Z", re.IGNORECASE)
+
 _MAX_DIGITS = 64
 
 Location = tuple[str, int, int]
@@ -48,6 +51,11 @@ def decimal(text: str, reason: str, location: Location) -> float:
 def mv_per(unit: list[str], location: Location) -> float:
     """Return millivolts per unit (CE: code, text, system)."""
     return _factor(unit, _MV_PER_UNIT, location)
+
+
+def mv_per_step(unit: list[str], location: Location) -> float:
+    """Return millivolts per unit of a sensitivity: `uV` and `uV/LSB` mean the same there."""
+    return mv_per([_PER_STEP.sub("", text) for text in unit], location)
 
 
 def hz_per(unit: list[str], location: Location) -> float:

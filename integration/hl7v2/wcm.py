@@ -3,17 +3,21 @@
 One NA per lead; what it means stands in further OBX, its children by OBX-4: sampling rate or
 period, resolution (value = sample * resolution), range. OBX-4 is a path, MDS.VMD.channel.metric,
 and a child's path goes on from its parent's; senders are in the field whose attributes are siblings
-on the fifth level, or belong to a whole device above.
+on the fifth level, or belong to a whole device above. A waveform that is none of the twelve leads
+is passed over.
 """
 
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from integration.errors import Refused
 from integration.hl7v2.generic import suffix_of
 from integration.hl7v2.leads import OTHER, lead_of, scalar_lead
 from integration.hl7v2.message import Message, Segment, part
-from integration.hl7v2.samples import Samples, parse_samples
+from integration.hl7v2.packets import check_period
+from integration.hl7v2.samples import SENTINELS, Samples, parse_samples
 from integration.hl7v2.signals import Order, Signal, refuse_withdrawn, to_millivolts
 from integration.hl7v2.units import decimal, hz_per, is_voltage, mv_per, s_per
 
@@ -26,6 +30,7 @@ _ATTRIBUTES = {
     "2327": "resolution",
     "67917": "resolution",
     "MDC_ATTR_DATA_RANGE": "range",
+    "MDC_EVT_INOP": "inop",  # the number that stands for "no value"
 }
 _MAX_ARRAYS, _MAX_ATTRIBUTES = 64, 1024  # a monitor has about twenty waveforms
 _Path = tuple[str, ...]
@@ -64,9 +69,14 @@ def wcm_signals(message: Message, order: Order) -> list[Signal]:
         linked = _linked(attributes, paths, index)
         name = lead_of(message.components(obx.field(3)), obx.at(3))
         if name is None and (linked or _is_waveform_order(message, order)):
-            raise Refused("lead-unknown", "a waveform that is no lead of the twelve", obx.at(3))
+            stranger = Refused(
+                "lead-unknown", "a waveform that is no lead of the twelve", obx.at(3)
+            )
+            order.passed_over.append(stranger)
         if name not in (None, OTHER):
             signals.append(_signal(message, order, _Lead(str(name), obx, linked)))
+    if _is_waveform_order(message, order):
+        check_period(message, order, signals)
     return signals
 
 
@@ -88,6 +98,7 @@ def _signal(message: Message, order: Order, lead: _Lead) -> Signal:
         raise Refused("waveform-unsupported", "several rows under one lead", place)
     rate_hz = _rate_hz(message, lead)
     samples = parse_samples(value, message.delimiters.component, place)
+    samples = _without_declared_sentinel(message, lead, samples)
     mv_per_step, counts = _scale(message, lead, samples)
     declared = _declared(message, lead, mv_per_step)
     start, start_at = (obx.field(14), obx.at(14)) if obx.field(14) else order.start()
@@ -102,15 +113,31 @@ def _signal(message: Message, order: Order, lead: _Lead) -> Signal:
     )
 
 
+def _without_declared_sentinel(message: Message, lead: _Lead, samples: Samples) -> Samples:
+    """Take out the number that the sender declares to mean "no value", if devices use it so."""
+    said = {_number(message, obx, "field-malformed") for obx in lead.attributes.get("inop", [])}
+    missing = np.isin(samples.values, [value for value in said if value in SENTINELS])
+    if not missing.any():
+        return samples
+    return Samples(np.where(missing, np.nan, samples.values), samples.decimal_point)
+
+
+def _number(message: Message, obx: Segment, reason: str) -> float:
+    """Return OBX-5 as a number: NM, or SN with no more than a number (`^500`)."""
+    first, *rest = message.components(obx.field(5))
+    text = rest[0] if rest and first in ("", "=") else first
+    return decimal(text, reason, obx.at(5))
+
+
 def _rate_hz(message: Message, lead: _Lead) -> float:
     rates = []
     for obx in lead.attributes.get("rate", []):
-        value = decimal(message.text(obx.field(5)), "field-malformed", obx.at(5))
+        value = _number(message, obx, "field-malformed")
         # The attribute is per second by definition; a unit that says otherwise is not overruled.
         unit = message.components(obx.field(6)) if obx.field(6) else ["Hz"]
         rates.append(value * hz_per(unit, obx.at(6)))
     for obx in lead.attributes.get("period", []):
-        value = decimal(message.text(obx.field(5)), "field-malformed", obx.at(5))
+        value = _number(message, obx, "field-malformed")
         period_s = value * s_per(message.components(obx.field(6)), obx.at(6))
         if period_s <= 0:
             raise Refused("rate-out-of-range", "a period must be above 0", obx.at(5))
@@ -149,7 +176,7 @@ def _scale(message: Message, lead: _Lead, samples: Samples) -> tuple[float, bool
 
 
 def _step_mv(message: Message, obx: Segment, own_unit: list[str], parent: Segment) -> float:
-    value = decimal(message.text(obx.field(5)), "resolution-malformed", obx.at(5))
+    value = _number(message, obx, "resolution-malformed")
     unit = message.components(obx.field(6))
     if is_voltage(unit) or not is_voltage(own_unit):
         return value * mv_per(unit if obx.field(6) else own_unit, obx.at(6))

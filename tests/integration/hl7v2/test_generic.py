@@ -137,7 +137,53 @@ def test_a_sentinel_outside_the_range_is_a_missing_value():
     np.testing.assert_array_equal(np.isnan(exam.ecg.voltage_mv), [[False, True, False]])
 
 
-CHN = "CD|5&CHN|1|{}"
+def single(chn, wav="5&WAV", cd="1^^0.005&mV^^500"):
+    return [f"CD|{chn}|1|{cd}", f"NA|{wav}|1|0^1"]
+
+
+@pytest.mark.parametrize(
+    "chn",
+    [
+        "131329&CHN^MDC_ECG_ELEC_POTL_I^MDC",
+        "131329&CHN^Channel Definition^MDC",
+        "5&CHN^Lead I^99X",
+        "CHN^Lead I^99X",
+        "I&CHN",
+    ],
+)
+def test_the_lead_may_stand_in_the_identifier(chn):
+    assert one(*single(chn)).ecg.leads == ("I",)
+    assert one(*single(chn, wav=chn.replace("CHN", "WAV"))).ecg.leads == ("I",)
+
+
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        single("131330&CHN", cd="1&I^I^0.005&mV^^500"),
+        single("131329&CHN^Lead II"),
+        single("I&CHN", wav="II&WAV"),
+        single("5&CHN", wav="131330&WAV^MDC_ECG_ELEC_POTL_II", cd="1&I^I^0.005&mV^^500"),
+    ],
+)
+def test_a_lead_that_the_identifier_contradicts(bodies):
+    with pytest.raises(Refused, match="lead-mismatch"):
+        decode(generic(*bodies))
+
+
+def test_an_identifier_names_no_channel_among_several():
+    exam = one(*group("0^1~2^3", cd=f"1&I^I^{CD_REST}~2&II^II")[:1], *group("0^1~2^3")[1:])
+    assert exam.ecg.leads == ("I", "II")
+    with pytest.raises(Refused, match="lead-unknown"):
+        decode(generic("CD|I&CHN|1|1^^0.005&mV^^500~2", "NA|5&WAV|1|0~1"))
+
+
+def test_channels_that_are_no_lead_are_passed_over():
+    cd = f"1&I^I^{CD_REST}~2&RESP^^1&Ohm^^62.5^&~3&II^II^0.005&mV^^500"
+    decoded = decode(generic(*group("0^1~9^9~2^3", cd=cd)))
+    (exam,) = decoded.exams
+    assert exam.ecg.leads == ("I", "II")
+    assert counts(exam) == [[0, 1], [2, 3]]
+    assert [note.reason for note in decoded.notes] == ["lead-unknown"]
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ def test_code_and_name_that_disagree(text):
         *(f"{n}^Lead I^99VENDOR" for n in range(131310, 131316)),
         "131072^^MDC",
         "^MDC_ECG_LEAD_V3R^MDC",
+        "131337^^MDC",
+        "131337^MDC_ECG_ELEC_POTL_V8^MDC",
         "^MDC_ECG_ELEC_POTL_^MDC",
         "5.6.3-9-65^-aVR^SCPECG",
     ],
@@ -80,9 +82,18 @@ def test_ecg_leads_that_are_none_of_the_twelve(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["150452^MDC_PULS_OXIM_PLETH^MDC", "^MDC_PRESS_BLD_ART^MDC", "150456^^MDC"]
+    "text",
+    [
+        "150452^MDC_PULS_OXIM_PLETH^MDC",
+        "^MDC_PRESS_BLD_ART^MDC",
+        "150456^^MDC",
+        "131337^MDC_ECG_ELEC_POTL_V7^MDC",
+        "131084^MDC_ECG_LEAD_V4R^MDC",
+        "131138^V8",
+        "2:67^Lead V9",
+    ],
 )
-def test_what_is_certainly_no_ecg(text):
+def test_what_is_certainly_none_of_the_twelve(text):
     assert identify(text) == OTHER
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from integration.errors import Refused
-from integration.hl7v2.units import decimal, hz_per, is_voltage, mv_per, s_per
+from integration.hl7v2.units import decimal, hz_per, is_voltage, mv_per, mv_per_step, s_per
 
 PLACE = ("OBX", 1, 6)
 
@@ -81,3 +81,19 @@ def test_numbers(text, value):
 def test_what_is_no_number(text):
     with pytest.raises(Refused, match="resolution-malformed"):
         decimal(text, "resolution-malformed", PLACE)
+
+
+@pytest.mark.parametrize(
+    ("unit", "mv"),
+    [("uV/LSB", 0.001), ("mV / bit", 1.0), ("uV per count", 0.001), ("uV^uV/bit", 0.001)],
+)
+def test_a_sensitivity_is_per_step_whether_it_says_so_or_not(unit, mv):
+    assert mv_per_step(unit.split("^"), PLACE) == mv
+    with pytest.raises(Refused, match="unit-unknown"):
+        mv_per(unit.split("^"), PLACE)
+
+
+@pytest.mark.parametrize("unit", ["uV/mm", "uV/s", "/LSB", "LSB/uV"])
+def test_a_sensitivity_per_something_else(unit):
+    with pytest.raises(Refused, match="unit-unknown"):
+        mv_per_step([unit], PLACE)

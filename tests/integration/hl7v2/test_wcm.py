@@ -50,6 +50,8 @@ def test_one_lead_is_an_ecg_too():
         ("NM|0^MDC_ATTR_SAMP_RATE^MDC|{path}.1|500", 500.0),
         ("NM|MDC_ATTR_SAMP_RATE^^99X|{path}.9.9|250|Hz", 250.0),
         ("NM|67981^^MDC|{path}.1|2000|us", 500.0),
+        ("SN|0^MDC_ATTR_SAMP_RATE^MDC|{path}.1|^500|Hz", 500.0),
+        ("SN|0^MDC_ATTR_SAMP_RATE^MDC|{path}.1|=^500|Hz", 500.0),
     ],
 )
 def test_rates_and_periods(attribute, rate):
@@ -133,6 +135,7 @@ def test_leads_that_are_refused_with_their_place(options, reason, field):
     ("attribute", "reason", "field"),
     [
         ("NM|0^MDC_ATTR_SAMP_RATE^MDC|{path}.3|fast|Hz", "field-malformed", 5),
+        ("SN|0^MDC_ATTR_SAMP_RATE^MDC|{path}.3|>^500|Hz", "field-malformed", 5),
         ("NM|0^MDC_ATTR_SAMP_RATE^MDC|{path}.3|500|MDC_DIM_PER_MIN", "unit-unknown", 6),
         ("NM|67981^MDC_ATTR_TIME_PD_SAMP^MDC|{path}.3|2", "unit-unknown", 6),
         ("NM|67981^MDC_ATTR_TIME_PD_SAMP^MDC|{path}.3|0|ms", "rate-out-of-range", 5),
@@ -231,14 +234,53 @@ def test_other_waveforms_beside_the_ecg_are_passed_over():
     assert decode(wcm(*pleth)).kind is Kind.OTHER
 
 
-def test_a_waveform_of_unknown_meaning_is_refused():
-    unknown = ["NA|27^^CAPSULE|1.99.1.27|1^2", "NM|0^MDC_ATTR_SAMP_RATE^MDC|1.99.1.27.1|250|Hz"]
+UNKNOWN = ["NA|27^^CAPSULE|1.99.1.27|1^2", "NM|0^MDC_ATTR_SAMP_RATE^MDC|1.99.1.27.1|250|Hz"]
+
+
+def test_a_waveform_of_unknown_meaning_is_passed_over_beside_a_lead():
+    decoded = decode(wcm(*lead(), *UNKNOWN))
+    assert decoded.exams[0].ecg.leads == ("I",)
+    (note,) = decoded.notes
+    assert (note.reason, note.location) == ("lead-unknown", ("OBX", 4, 3))
+
+
+def test_a_waveform_of_unknown_meaning_alone_is_refused():
     order = OBR.replace("69121^MDC_OBS_WAVE_CTS^MDC", "ECG")
-    assert refused(*lead(), *unknown) == ("lead-unknown", ("OBX", 4, 3))
-    assert refused(*unknown, obr=order)[0] == "lead-unknown"
+    assert refused(*UNKNOWN, obr=order) == ("lead-unknown", ("OBX", 1, 3))
     for waveform_order in ("0^WAVEFORM", "100001^CONTINUOUS WAVEFORM^99MNDRY", "69121^^MDC"):
         own = order.replace("ECG", waveform_order)
-        assert refused(unknown[0], obr=own)[0] == "lead-unknown"
+        assert refused(UNKNOWN[0], obr=own)[0] == "lead-unknown"
+
+
+def test_a_contradiction_is_never_passed_over():
+    wrong = [body.replace("131330", "131331") for body in lead(name="II", path="1.1.1.2")]
+    assert refused(*lead(), *wrong) == ("lead-mismatch", ("OBX", 4, 3))
+
+
+def test_leads_beyond_the_twelve_are_passed_over():
+    more = [
+        body.replace("131330^MDC_ECG_ELEC_POTL_II", "131337^MDC_ECG_ELEC_POTL_V7")
+        for body in lead(name="II", path="1.1.1.2")
+    ]
+    assert one(*lead(), *more).ecg.leads == ("I",)
+
+
+INOP = "NM|196660^MDC_EVT_INOP^MDC|{path}.4|"
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ("-999", [0.05, np.nan, -0.005]),
+        ("^-1", [0.05, -4.995, np.nan]),
+        ("0", [0.05, -4.995, -0.005]),  # no device means "no value" by 0
+    ],
+)
+def test_what_the_sender_declares_to_be_no_value(declared, expected):
+    kind = "SN" if "^" in declared else "NM"
+    inop = INOP.replace("NM|", f"{kind}|", 1) + declared
+    ecg = one(*lead("10^-999^-1", attributes=(RATE, RESOLUTION, inop))).ecg
+    np.testing.assert_allclose(ecg.voltage_mv[0], expected, rtol=1e-6)
 
 
 def test_an_array_that_is_no_waveform_is_ordinary():
