@@ -85,6 +85,9 @@ ANSWERS: dict[str, Answer] = {
     "charset-undecodable": Answer("AE", *_TYPE, 400, "value"),
     "message-type-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
     "batch-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
+    "batch-malformed": Answer("AR", *_SEQUENCE, 400, "structure"),
+    "batch-incomplete": Answer("AR", *_SEQUENCE, 400, "incomplete"),
+    "batch-count-mismatch": Answer("AR", *_SEQUENCE, 422, "business-rule"),
     "version-unsupported": Answer("AR", *_VERSION, 422, "not-supported"),
     "field-malformed": Answer("AR", *_TYPE, 422, "value"),
     # whose ECG it is

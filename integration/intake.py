@@ -4,6 +4,7 @@ The answer is stored beside the message before it is sent, so the same message g
 again. A positive one leaves here only after the commit; the queue is rung after that.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from db.records import MessageState, NewExam, NewMessage
 from db.store import Store
 from integration.errors import Refused, answer_to, as_refused
 from integration.hl7v2.ack import Fault, acknowledge
+from integration.hl7v2.batch import encode_batch_answer, is_batch, split_batch
+from integration.hl7v2.charsets import narrow
 from integration.hl7v2.decode import decode
-from integration.hl7v2.framing import Junk, Received
-from integration.hl7v2.header import Header, parse_header
+from integration.hl7v2.framing import Frame, Junk, Received
+from integration.hl7v2.header import Header, parse_batch_header, parse_header
 from integration.hl7v2.modes import BETWEEN_ANSWERS, answers
 from model.errors import EcgError
 
@@ -68,8 +71,28 @@ class Hl7Intake:
 
         Empty when the sender wants none (enhanced mode); several as `modes.BETWEEN_ANSWERS` says.
         """
+        if isinstance(received, Frame) and is_batch(received.payload):
+            return self._answer_batch(received)
+        return self._store_verdict(received, self._judge(received))
+
+    def _answer_batch(self, received: Frame) -> bytes:
+        """Answer each message of a batch as if it had come alone, or refuse the whole."""
+        try:
+            batch = split_batch(received.payload)
+        except Refused as refusal:
+            return self._store_verdict(received, _refused(_header_of_batch(received), refusal))
+        answers = [
+            [
+                self.answer(Frame(message)).replace(BETWEEN_ANSWERS, b"")
+                for message in group.messages
+            ]
+            for group in batch.groups
+        ]
+        own = hashlib.sha256(received.payload).hexdigest()[:20].upper()
+        return encode_batch_answer(batch, answers, control_id=own, now=self._clock())
+
+    def _store_verdict(self, received: Received, verdict: _Verdict) -> bytes:
         now = self._clock()
-        verdict = self._judge(received)
         message = _message(received, verdict.header, now)
         answer = _answer(verdict, message, now)
         reason = verdict.refusal.reason if verdict.refusal else None
@@ -126,6 +149,13 @@ class Hl7Intake:
             return parse_header(junk.data, self._default_charset)
         except Refused:
             return None
+
+
+def _header_of_batch(received: Frame) -> Header | None:
+    try:
+        return parse_batch_header(narrow(received.payload).split(b"\r", 1)[0])
+    except Refused:
+        return None
 
 
 def _refused(header: Header | None, refusal: Refused) -> _Verdict:

@@ -78,7 +78,7 @@ def acknowledge(
         now: aware.
     """
     delimiters = header.delimiters if header else Delimiters()
-    writer = _Writer(delimiters, header.codec if header else "ascii")
+    writer = Writer(delimiters, header.codec if header else "ascii")
     segments = [
         _msh(writer, header, control_id, now),
         _msa(writer, header, code, faults),
@@ -112,7 +112,7 @@ def _error_text(message: Message, err: Segment) -> str:
     return ": ".join(filter(None, (reason, said))) or " ".join(message.components(err.field(3))[:2])
 
 
-class _Writer:
+class Writer:
     """Puts texts into fields with the sender's delimiters."""
 
     def __init__(self, delimiters: Delimiters, codec: str) -> None:
@@ -147,7 +147,7 @@ class _Writer:
         return [character.decode("ascii") for character in order]
 
 
-def _msh(writer: _Writer, header: Header | None, control_id: str, now: datetime) -> bytes:
+def _msh(writer: Writer, header: Header | None, control_id: str, now: datetime) -> bytes:
     h = header
     structured = h is not None and h.trigger != "" and not _before(h.version, (2, 3, 1))
     kind = ("ACK", h.trigger, "ACK") if h and structured else ("ACK",)
@@ -169,7 +169,7 @@ def _msh(writer: _Writer, header: Header | None, control_id: str, now: datetime)
     )
 
 
-def _msa(writer: _Writer, header: Header | None, code: str, faults: Sequence[Fault]) -> bytes:
+def _msa(writer: Writer, header: Header | None, code: str, faults: Sequence[Fault]) -> bytes:
     answered = writer.verbatim(header.control_id if header else "")
     text = b""
     if faults and header and _before(header.version, (2, 5)):
@@ -177,7 +177,7 @@ def _msa(writer: _Writer, header: Header | None, code: str, faults: Sequence[Fau
     return writer.segment(b"MSA", code.encode("ascii"), answered, text)
 
 
-def _err(writer: _Writer, header: Header | None, faults: Sequence[Fault]) -> list[bytes]:
+def _err(writer: Writer, header: Header | None, faults: Sequence[Fault]) -> list[bytes]:
     if not faults:
         return []
     if header and _before(header.version, (2, 5)):
@@ -186,7 +186,7 @@ def _err(writer: _Writer, header: Header | None, faults: Sequence[Fault]) -> lis
     return [_error(writer, fault) for fault in faults]
 
 
-def _error(writer: _Writer, fault: Fault) -> bytes:
+def _error(writer: Writer, fault: Fault) -> bytes:
     answer = answer_to(fault.reason)
     return writer.segment(
         b"ERR",
@@ -201,7 +201,7 @@ def _error(writer: _Writer, fault: Fault) -> bytes:
     )
 
 
-def _old_error(writer: _Writer, fault: Fault) -> bytes:
+def _old_error(writer: Writer, fault: Fault) -> bytes:
     """Return one repetition of ERR-1 (v2.3, 2.16.5.1): segment, sequence, field, code."""
     answer = answer_to(fault.reason)
     separator = writer.delimiters.subcomponent or b" "

@@ -120,6 +120,39 @@ def parse_header(raw: bytes, default_charset: str = "ascii") -> Header:
     )
 
 
+def parse_batch_header(line: bytes) -> Header:
+    """Read FHS or BHS: MSH's first fields, and the sender's id in field 11.
+
+    Raises:
+        Refused: `msh-malformed`.
+    """
+    name = line[:3].decode("latin-1")
+    delimiters = _delimiters(line)
+    separator = delimiters.field.decode("ascii")
+    text = [f.strip() for f in line.decode("latin-1").split(separator)] + [""] * 12
+    if len(text[10]) > _MAX_CONTROL_ID:
+        raise Refused("msh-malformed", f"{name}-11 is too long", (name, 1, 11))
+    return Header(
+        delimiters=delimiters,
+        codec="latin-1",
+        sending_application=text[2],
+        sending_facility=text[3],
+        receiving_application=text[4],
+        receiving_facility=text[5],
+        sent_at=text[6],
+        message_type="",
+        trigger="",
+        control_id=text[10],
+        processing_id="",
+        version="",
+        accept_ack="",
+        application_ack="",
+        charsets=("",),
+        answer_charset="",
+        _component=delimiters.component.decode("ascii"),
+    )
+
+
 def _first_line(raw: bytes) -> bytes:
     start = narrow(raw if is_wide(raw) else raw[:_MAX_HEADER_BYTES])
     if start[:3] in (b"FHS", b"BHS", b"BTS", b"FTS"):

@@ -90,6 +90,33 @@ def test_enhanced_mode_without_any_answer_is_stored_all_the_same(intake, store):
     assert store.status(NOW).messages["accepted"] == 1
 
 
+BATCH = b"BHS|^~\\&|ARCHIVE|HOSP|HIS|US|2026||||B1\r%sBTS|%d\r"
+
+
+def test_a_batch_is_answered_message_by_message(intake, store, rung):
+    bad = wcm(*twelve(), pid="PID|1||").replace(b"|C1|", b"|C2|", 1)
+    batch = Frame(BATCH % (GOOD + ADT + bad, 3))
+    answer = intake.answer(batch)
+    assert answer.startswith(b"BHS|^~\\&|HIS|US|ARCHIVE|HOSP|")
+    told = [line.split(b"|")[1:3] for line in answer.split(b"\r") if line.startswith(b"MSA")]
+    assert told == [[b"AA", b"C1"], [b"AA", b"A1"], [b"AR", b"C2"]]
+    assert answer.endswith(b"BTS|3\r")
+    assert len(rung) == 1
+    assert intake.answer(batch) == answer
+    assert len(rung) == 1
+    # The same message alone is the same message.
+    assert read_acknowledgement(intake.answer(Frame(GOOD))).code == "AA"
+    assert store.status(NOW).messages == {"accepted": 1, "not-ecg": 1, "refused": 1}
+
+
+def test_a_batch_that_was_cut_is_refused_whole_and_kept(intake, store, rung):
+    answer = read_acknowledgement(intake.answer(Frame(BATCH % (GOOD, 2))))
+    assert (answer.code, answer.control_id) == ("AR", "B1")
+    assert "batch-count-mismatch" in answer.texts[0]
+    assert store.status(NOW).refusals == {"batch-count-mismatch": 1}
+    assert rung == []
+
+
 def test_a_locked_store_is_told_at_the_accept_level(store, intake, monkeypatch):
     def full(*_args, **_kwargs):
         raise StoreUnavailable("store-unavailable", "full")
