@@ -3,9 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import cache
 from uuid import UUID, uuid5
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Executable, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -27,6 +28,17 @@ from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow
 from db.waveform import Packed, pack, unpack
 from model.ecg import Ecg
 from model.findings import Quality
+
+# Built once: on the way of every message the building would take longer than the database.
+_NEW_EXAM, _NEW_WAVEFORM = insert(ExamRow), insert(WaveformRow)
+_NAMED = (
+    (MessageRow.sender == bindparam("of_sender"))
+    & (MessageRow.control_id == bindparam("of_control_id"))
+    & (MessageRow.protocol == bindparam("of_protocol"))
+    & (MessageRow.state != MessageState.REFUSED)
+)
+_NAMESAKE = select(MessageRow.id).where(_NAMED, MessageRow.id != bindparam("but"))
+_MARK = update(MessageRow).where(_NAMED).values(conflict_at=bindparam("at"))
 
 
 class Exams(Sessions):
@@ -62,20 +74,23 @@ class Exams(Sessions):
         # Compressed before the transaction: SQLite has one writer at a time.
         row = _message_values(message, state, reason, answer)
         rung_at = message.received_at if rung else None
-        exam_rows = [_exam_row(message, i, exam, rung_at) for i, exam in enumerate(exams)]
-        waveforms = [_waveform_row(message.exam_id(i), e.ecg) for i, e in enumerate(exams)]
-        exam_ids = tuple(exam_row.id for exam_row in exam_rows)
-        with self._writing() as session:
+        exam_rows = [_exam_values(message, i, exam, rung_at) for i, exam in enumerate(exams)]
+        waveforms = [_waveform_values(message.exam_id(i), e.ecg) for i, e in enumerate(exams)]
+        exam_ids = tuple(message.exam_id(i) for i in range(len(exams)))
+
+        def store(session: Session) -> Receipt:
             if not _insert_if_new_or_mended(session, row):
                 first = session.scalars(
                     select(MessageRow.answer).where(MessageRow.id == message.id)
                 ).one()
                 return Receipt(message.id, expand(first), (), duplicate=True)
-            session.add_all(exam_rows)
-            session.flush()  # no relationship tells SQLAlchemy that waveforms come second
-            session.add_all(waveforms)
+            if exam_rows:
+                session.connection().execute(_NEW_EXAM, exam_rows)
+                session.connection().execute(_NEW_WAVEFORM, waveforms)
             conflict = state != MessageState.REFUSED and _mark_conflict(session, message)
-        return Receipt(message.id, answer, exam_ids, duplicate=False, conflict=conflict)
+            return Receipt(message.id, answer, exam_ids, duplicate=False, conflict=conflict)
+
+        return self._commit(store)
 
     def message_raw(self, message_id: UUID) -> bytes:
         """Return a message's bytes.
@@ -182,15 +197,19 @@ class Exams(Sessions):
 
 def _insert_if_new_or_mended(session: Session, values: dict[str, object]) -> bool:
     """Insert a message; return False when it is there, also when another one inserts it now."""
-    postgres = session.get_bind().dialect.name == "postgresql"
-    insert = (postgresql.insert if postgres else sqlite.insert)(MessageRow).values(values)
-    statement = insert.on_conflict_do_update(
+    statement = _upsert(session.get_bind().dialect.name)
+    return session.connection().execute(statement, values).scalar() is not None
+
+
+@cache
+def _upsert(dialect: str) -> Executable:
+    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(MessageRow)
+    return insert.on_conflict_do_update(
         index_elements=["id"],
         set_={name: insert.excluded[name] for name in ("state", "reason", "answer")},
         where=(MessageRow.state == MessageState.REFUSED)
         & (insert.excluded.state != MessageState.REFUSED),
-    )
-    return session.scalar(statement.returning(MessageRow.id)) is not None
+    ).returning(MessageRow.id)
 
 
 def _mark_conflict(session: Session, message: NewMessage) -> bool:
@@ -207,15 +226,15 @@ def _mark_conflict(session: Session, message: NewMessage) -> bool:
             hashlib.sha256(name.encode(errors="replace")).digest()[:8], signed=True
         )
         session.execute(select(func.pg_advisory_xact_lock(key)))
-    named = (
-        (MessageRow.sender == message.sender)
-        & (MessageRow.control_id == message.control_id)
-        & (MessageRow.protocol == message.protocol)
-        & (MessageRow.state != MessageState.REFUSED)
-    )
-    if session.scalar(select(MessageRow.id).where(named, MessageRow.id != message.id)) is None:
+    named = {
+        "of_sender": message.sender,
+        "of_control_id": message.control_id,
+        "of_protocol": message.protocol,
+    }
+    connection = session.connection()
+    if connection.execute(_NAMESAKE, named | {"but": message.id}).scalar() is None:
         return False
-    session.execute(update(MessageRow).where(named).values(conflict_at=message.received_at))
+    connection.execute(_MARK, named | {"at": message.received_at})
     return True
 
 
@@ -254,42 +273,42 @@ def _message_values(
     }
 
 
-def _exam_row(
+def _exam_values(
     message: NewMessage, ordinal: int, exam: NewExam, rung_at: datetime | None
-) -> ExamRow:
+) -> dict[str, object]:
     acquired = exam.acquired
     instant = acquired if isinstance(acquired, datetime) else None
-    return ExamRow(
-        id=message.exam_id(ordinal),
-        message_id=message.id,
-        ordinal=ordinal,
-        state=ExamState.RECEIVED,
-        reason=None,
-        patient_identifier=exam.patient.identifier,
-        patient_authority=exam.patient.authority,
-        acquired_at=instant,
-        acquired_on=acquired.date() if isinstance(acquired, datetime) else acquired,
-        placer_order=exam.placer_order,
-        filler_order=exam.filler_order,
-        received_at=message.received_at,
-        rung_at=rung_at,
-        attempts=0,
-    )
+    return {
+        "id": message.exam_id(ordinal),
+        "message_id": message.id,
+        "ordinal": ordinal,
+        "state": ExamState.RECEIVED,
+        "reason": None,
+        "patient_identifier": exam.patient.identifier,
+        "patient_authority": exam.patient.authority,
+        "acquired_at": instant,
+        "acquired_on": acquired.date() if isinstance(acquired, datetime) else acquired,
+        "placer_order": exam.placer_order,
+        "filler_order": exam.filler_order,
+        "received_at": message.received_at,
+        "rung_at": rung_at,
+        "attempts": 0,
+    }
 
 
-def _waveform_row(exam_id: UUID, ecg: Ecg) -> WaveformRow:
+def _waveform_values(exam_id: UUID, ecg: Ecg) -> dict[str, object]:
     packed = pack(ecg)
     resolution = packed.resolution_mv
-    return WaveformRow(
-        exam_id=exam_id,
-        leads=list(packed.leads),
-        n_samples=packed.n_samples,
-        sampling_rate_hz=packed.sampling_rate_hz,
-        start=packed.start,
-        resolution_mv=None if resolution is None else list(resolution),
-        encoding=packed.encoding,
-        samples=packed.samples,
-    )
+    return {
+        "exam_id": exam_id,
+        "leads": list(packed.leads),
+        "n_samples": packed.n_samples,
+        "sampling_rate_hz": packed.sampling_rate_hz,
+        "start": packed.start,
+        "resolution_mv": None if resolution is None else list(resolution),
+        "encoding": packed.encoding,
+        "samples": packed.samples,
+    }
 
 
 def _exam(row: ExamRow, waveform: WaveformRow) -> Exam:

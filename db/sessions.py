@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import Self, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Engine, Select, Update, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.engine import WRITES, faults, open_engine
+from db.grouping import GroupCommit
+
+T = TypeVar("T")
 
 
 class Sessions:
@@ -23,6 +26,7 @@ class Sessions:
             expire_on_commit=False,
             execution_options={"synchronize_session": False},
         )
+        self._groups = GroupCommit(self._writing) if engine.dialect.name == "sqlite" else None
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -53,6 +57,16 @@ class Sessions:
         """Commit at the end, or nothing at all."""
         with faults(), self._writer.begin() as session:
             yield session
+
+    def _commit(self, job: Callable[[Session], T]) -> T:
+        """Return what `job` returned, once it is committed, perhaps together with others' jobs.
+
+        It may run twice. PostgreSQL groups the commits of its connections by itself.
+        """
+        if self._groups is not None:
+            return self._groups.run(job)
+        with self._writing() as session:
+            return job(session)
 
     def _claim(
         self, waiting: Select[UUID], mark: Callable[[Sequence[UUID]], Update]
