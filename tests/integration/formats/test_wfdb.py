@@ -5,6 +5,7 @@ import pytest
 import wfdb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.io import savemat
 
 from integration.formats.wfdb import MAX_FILE_BYTES, MAX_HEADER_BYTES, parse_header, read
 from model.ecg import LEADS_12
@@ -212,3 +213,27 @@ def test_ptbxl_is_read_as_wfdb_reads_it(ptbxl_headers):
         assert [lead.upper() for lead in ours.leads] == fields["sig_name"]
         assert ours.sampling_rate_hz == fields["fs"]
         assert np.abs(ours.voltage_mv - theirs.T).max() < min(ours.resolution_mv)
+
+
+@pytest.mark.parametrize("sample_format", ["16+24", "16x1+24"])
+@pytest.mark.parametrize("name", ["E00001", "E00001.mat"])
+@pytest.mark.parametrize("when", ["", " 05-May-2020 09:49:17", " 11:39:16 05-Feb-2020"])
+def test_records_of_the_physionet_challenges_are_read(tmp_path, sample_format, name, when):
+    steps = np.random.default_rng(1).integers(-900, 900, (2, 5000)).astype("<i2")
+    savemat(tmp_path / "E00001.mat", {"val": steps}, format="4")
+    sums = [int(row.sum()) for row in steps]
+    lines = [
+        f"{name} 2 500 5000{when}",
+        *(
+            f"E00001.mat {sample_format} 1000/mV 16 0 {row[0]} {total} 0 {lead}"
+            for row, total, lead in zip(steps, sums, ("I", "V2"), strict=True)
+        ),
+        "#Dx: 426783006",
+    ]
+    (tmp_path / "E00001.hea").write_text("\n".join(lines))
+    ecg = read_ecg(tmp_path / "E00001.mat")
+    assert (ecg.leads, ecg.sampling_rate_hz) == (("I", "V2"), 500.0)
+    np.testing.assert_allclose(ecg.voltage_mv, steps / 1000, atol=1e-6)
+    (tmp_path / "E00001.mat").write_bytes((tmp_path / "E00001.mat").read_bytes()[:-2])
+    with pytest.raises(EcgError, match="samples-malformed"):
+        read_ecg(tmp_path / "E00001.mat")
