@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from integration.cli.bench_mllp import mllp, numbers
 from integration.cli.progress import progress
 
 MAX_BATCH, MAX_THREADS = 256, 64
@@ -18,14 +19,7 @@ def bench() -> None:
     """Measure how fast this machine is."""
 
 
-def _numbers(value: str, largest: int) -> tuple[int, ...]:
-    try:
-        numbers = tuple(int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter("give numbers with commas, such as 1,8,32") from None
-    if not all(1 <= number <= largest for number in numbers):
-        raise click.BadParameter(f"numbers are 1 to {largest}")
-    return numbers
+bench.add_command(mllp)
 
 
 @bench.command()
@@ -36,14 +30,14 @@ def _numbers(value: str, largest: int) -> tuple[int, ...]:
     "--batch",
     default="1,8,32",
     show_default=True,
-    callback=lambda _c, _o, value: _numbers(value, MAX_BATCH),
+    callback=numbers(MAX_BATCH),
     help="ECGs at once",
 )
 @click.option(
     "--threads",
     default="1,2",
     show_default=True,
-    callback=lambda _c, _o, value: _numbers(value, MAX_THREADS),
+    callback=numbers(MAX_THREADS),
     help="threads of the network",
 )
 @click.option(
