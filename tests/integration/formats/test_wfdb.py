@@ -231,9 +231,9 @@ def test_records_of_the_physionet_challenges_are_read(tmp_path, sample_format, n
         "#Dx: 426783006",
     ]
     (tmp_path / "E00001.hea").write_text("\n".join(lines))
-    ecg = read_ecg(tmp_path / "E00001.mat")
+    ecg = read(tmp_path / "E00001.hea")
     assert (ecg.leads, ecg.sampling_rate_hz) == (("I", "V2"), 500.0)
     np.testing.assert_allclose(ecg.voltage_mv, steps / 1000, atol=1e-6)
     (tmp_path / "E00001.mat").write_bytes((tmp_path / "E00001.mat").read_bytes()[:-2])
     with pytest.raises(EcgError, match="samples-malformed"):
-        read_ecg(tmp_path / "E00001.mat")
+        read(tmp_path / "E00001.hea")
