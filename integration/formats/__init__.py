@@ -1,36 +1,91 @@
 """ECG files to `Ecg`. Nothing is guessed: what a file does not say is refused with a reason."""
 
+from datetime import tzinfo
 from pathlib import Path
 
-from integration.formats import dicom, wfdb
+from integration.formats import aecg, dicom, wfdb
+from integration.formats.decoded import DecodedEcg, Format
+from integration.formats.detect import NOT_ECG, Kind, detect
 from integration.formats.files import read_limited
+from integration.formats.markup import local_name, parse_xml
 from model.ecg import Ecg
 from model.errors import EcgError
 
-__all__ = ["read_ecg"]
+__all__ = ["NOT_ECG", "DecodedEcg", "Format", "ecgs_from_bytes", "read_ecg", "read_ecgs"]
 
-_DICOM_MAGIC, _DICOM_PREAMBLE = b"DICM", 128  # PS3.10, 7.1
+MAX_FILE_BYTES = 128 * 1024 * 1024
+
 _WFDB_SAMPLES = {".dat", ".mat"}
+_XML_ROOTS = {"AnnotatedECG": aecg.decode}
+
+
+def ecgs_from_bytes(
+    data: bytes, *, hint: str | None = None, zone: tzinfo | None = None
+) -> list[DecodedEcg]:
+    """Read the recordings in a file that came inside a message or attachment.
+
+    Args:
+        data: the file, already decoded from base64 or hex.
+        hint: media type that the sender gave; content decides, whatever it says.
+        zone: that the sender's clocks are known to be in; None: a time without an offset counts by
+            its date alone.
+
+    Returns:
+        At least one recording, in the order of the file.
+
+    Raises:
+        EcgError: one of `NOT_ECG`: a document, not a recording; `archive-unsupported`,
+            `format-unknown`, `file-too-large`, or the reasons of the format's own reader.
+    """
+    kind = detect(data, hint)
+    if kind == Kind.DICOM:
+        return [dicom.decode(data, zone)]
+    root = parse_xml(data)
+    reader = _XML_ROOTS.get(local_name(root))
+    if reader is None:
+        raise EcgError("not-ecg-xml", "an XML document of another kind")
+    return reader(root, zone)
 
 
 def read_ecg(path: Path) -> Ecg:
-    """Read a DICOM ECG, or a WFDB record by its header, its samples or its name alone.
+    """Read the one recording of a file; a WFDB record by its header, its samples or its name alone.
 
     Raises:
-        EcgError: `file-missing`, `file-unreadable`, `format-unknown`, or the reader's own reasons.
+        EcgError: `file-missing`, `file-unreadable`, `format-unknown`, `ecg-ambiguous` (several
+            recordings), or the reader's own reasons.
+    """
+    found = read_ecgs(path)
+    if len(found) > 1:
+        raise EcgError("ecg-ambiguous", f"the file holds {len(found)} recordings")
+    return found[0].ecg
+
+
+def read_ecgs(path: Path, *, zone: tzinfo | None = None) -> list[DecodedEcg]:
+    """Read every recording of a file; see `ecgs_from_bytes` and `wfdb.read`.
+
+    Raises:
+        EcgError: `file-missing`, `file-unreadable`, `file-too-large`, `format-unknown`, or the
+            reader's own reasons.
     """
     header = _wfdb_header(path)
-    if path.is_file() and path != header:
-        start = read_limited(path, _DICOM_PREAMBLE + len(_DICOM_MAGIC), whole=False)
-        if start[_DICOM_PREAMBLE:] == _DICOM_MAGIC:
-            return dicom.read(path)
-        if header is None:
-            raise EcgError("format-unknown", "neither a DICOM file nor part of a WFDB record")
-    if header is not None:
-        return wfdb.read(header)
-    if path.exists():
-        raise EcgError("format-unknown", "not a file")
-    raise EcgError("file-missing", "there is no such file, nor a WFDB header of that name")
+    if header is not None and not _known(path, header):
+        return [DecodedEcg(wfdb.read(header), Format.WFDB)]
+    if not path.is_file():
+        if path.exists():
+            raise EcgError("format-unknown", "not a file")
+        raise EcgError("file-missing", "there is no such file, nor a WFDB header of that name")
+    return ecgs_from_bytes(read_limited(path, MAX_FILE_BYTES), zone=zone)
+
+
+def _known(path: Path, header: Path) -> bool:
+    """Whether a file beside a WFDB header of its name is an ECG by itself."""
+    if path == header or not path.is_file():
+        return False
+    try:
+        detect(read_limited(path, 1024, whole=False))
+    except EcgError:
+        return False
+    return True
 
 
 def _wfdb_header(path: Path) -> Path | None:

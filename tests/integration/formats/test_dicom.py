@@ -11,12 +11,16 @@ from pydicom.data import get_testdata_file
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
-from integration.formats.dicom import read
+from integration.formats.dicom import decode
 from model.ecg import LEADS_12
 from model.errors import EcgError
 
 PATH = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
 SMALL = PATH.read_bytes()[:4000]
+
+
+def read(path):
+    return decode(path.read_bytes()).ecg
 
 
 @pytest.fixture
@@ -188,6 +192,7 @@ def unit(dataset):
         (put(rhythm, "NumberOfWaveformSamples", 4_000_000_000), "samples-out-of-range"),
         (put(rhythm, "NumberOfWaveformChannels", 11), "samples-malformed"),
         (put(rhythm, "WaveformSampleInterpretation", "UB"), "waveform-unsupported"),
+        (put(rhythm, "WaveformSampleInterpretation", "MB"), "waveform-unsupported"),
         (unset(rhythm, "ChannelDefinitionSequence"), "lead-missing"),
         (unset(channel, "ChannelSourceSequence"), "dicom-malformed"),
         (unset(channel, "ChannelSensitivity"), "resolution-missing"),
@@ -210,8 +215,8 @@ def test_what_contradicts_or_is_missing_is_refused(dataset, tmp_path, damage, re
     assert refused.value.reason == reason
 
 
-def test_a_compressed_file_is_not_unpacked(dataset, tmp_path):
-    dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
+def test_a_file_of_pictures_syntax_is_refused(dataset, tmp_path):
+    dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.50")
     with pytest.raises(EcgError, match="waveform-unsupported"):
         read(written(dataset, tmp_path))
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
-from integration.formats import read_ecg
+from integration.formats import NOT_ECG, Format, ecgs_from_bytes, read_ecg, read_ecgs
 from model.ecg import LEADS_12
 from model.errors import EcgError
+from tests.integration.formats.encoders import aecg_series, aecg_xml, make_counts
 
 HEADER = "r 1 100 4\nr.dat 16 1000/mV 16 0 0 6 0 II\n"
 
@@ -57,3 +58,49 @@ def test_a_folder_is_refused(tmp_path):
     (tmp_path / "r.hea").mkdir()
     with pytest.raises(EcgError, match="file-unreadable"):
         read_ecg(tmp_path / "r.hea")
+
+
+AECG = aecg_xml(aecg_series(make_counts()))
+DICOM = Path(str(get_testdata_file("waveform_ecg.dcm", download=False))).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "n_samples"), [(AECG, Format.AECG, 5_000), (DICOM, Format.DICOM, 10_000)]
+)
+def test_bytes_of_every_format_are_read_as_files_are(tmp_path, data, kind, n_samples):
+    (found,) = ecgs_from_bytes(data, hint="application/octet-stream")
+    assert (found.format, found.ecg.leads, found.ecg.n_samples) == (kind, LEADS_12, n_samples)
+    assert len(found.patients) == 1
+    (tmp_path / "ecg").write_bytes(data)
+    assert np.array_equal(read_ecg(tmp_path / "ecg").voltage_mv, found.ecg.voltage_mv)
+
+
+def test_a_file_of_several_recordings_is_not_one(tmp_path):
+    series = aecg_series(make_counts(2, 600), ("I", "II"))
+    (tmp_path / "two.xml").write_bytes(aecg_xml(series, series))
+    assert len(read_ecgs(tmp_path / "two.xml")) == 2
+    with pytest.raises(EcgError, match="ecg-ambiguous"):
+        read_ecg(tmp_path / "two.xml")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"%PDF-1.7", "not-ecg-pdf"),
+        (b"<ClinicalDocument/>", "not-ecg-xml"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not-ecg-xml"),
+        (b"PK\x03\x04", "archive-unsupported"),
+        (b"", "format-unknown"),
+    ],
+)
+def test_bytes_that_are_no_recording(data, reason):
+    with pytest.raises(EcgError) as refused:
+        ecgs_from_bytes(data)
+    assert refused.value.reason == reason
+    assert (reason in NOT_ECG) == reason.startswith("not-ecg")
+
+
+def test_an_ecg_beside_a_wfdb_header_of_its_name_is_itself(record):
+    (record.parent / "r").write_bytes(AECG)
+    assert read_ecg(record).n_samples == 5_000
+    assert read_ecg(record.with_suffix(".hea")).n_samples == 4
