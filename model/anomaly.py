@@ -12,8 +12,9 @@ Restoration and latent distance are fitted on normals alone. The fusion is the m
 after each is brought to mean 0 and spread 1 over normals; it, too, needs no abnormal ECG.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 from scipy.special import logsumexp
 
+from model.errors import BundleError
 from model.signal import RATE_HZ
 
 Array = NDArray[np.float32]
@@ -84,9 +86,16 @@ def beat_positions(voltage_mv: Array) -> NDArray[np.int64]:
 
 def _around_beats(voltage_mv: Array, residual_mv: Array) -> tuple[Array, Array]:
     window = beat_positions(voltage_mv)[:, None] + np.arange(-BEFORE, AFTER)
-    beat = np.abs(np.median(voltage_mv[:, window], axis=1))
+    beat = np.abs(_median(voltage_mv[:, window]))
     residual = np.abs(residual_mv[:, window].mean(axis=1))
-    return beat.astype(np.float32), residual.astype(np.float32)
+    return beat, residual
+
+
+def _median(beats: Array) -> Array:
+    """Median over axis 1 of `(12, n, W)`; three times as fast as NumPy's for a few beats."""
+    ordered, n = np.sort(beats, axis=1), beats.shape[1]
+    middle: Array = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) * np.float32(0.5)
+    return middle
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,12 +164,12 @@ class AnomalyModel:
             axis=1,
         )
 
-    def score(self, features: AnomalyFeatures) -> Scores:
-        """The fused score `(n,)`: mean of the standardised views; 0 is an average normal ECG."""
-        fused: Scores = ((self.views(features) - self.centre) / self.scale).mean(axis=1)
+    def fused(self, views: Scores) -> Scores:
+        """Mean of the standardised views, `(n, 3)` to `(n,)`; 0 is an average normal ECG."""
+        fused: Scores = ((views - self.centre) / self.scale).mean(axis=1)
         return fused
 
-    def tensors(self) -> dict[str, Array]:
+    def tensors(self) -> dict[str, NDArray[Any]]:
         """For safetensors; `from_tensors` is the inverse."""
         return {
             "anomaly.weight": self.weight,
@@ -168,29 +177,36 @@ class AnomalyModel:
             "anomaly.spread": self.latent.spread,
             "anomaly.axes": self.latent.axes,
             "anomaly.variances": self.latent.variances,
-            "anomaly.rest": np.array([self.latent.rest], np.float32),
+            "anomaly.rest": np.array([self.latent.rest]),
             "anomaly.heads": np.array(self.heads, np.float32),
-            "anomaly.centre": self.centre.astype(np.float32),
-            "anomaly.scale": self.scale.astype(np.float32),
+            "anomaly.centre": self.centre,
+            "anomaly.scale": self.scale,
         }
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Array]) -> Self:
-        """Inverse of tensors."""
-        latent = NormalLatent(
-            mean=tensors["anomaly.mean"],
-            spread=tensors["anomaly.spread"],
-            axes=tensors["anomaly.axes"],
-            variances=tensors["anomaly.variances"],
-            rest=float(tensors["anomaly.rest"][0]),
-        )
-        return cls(
-            weight=tensors["anomaly.weight"],
-            latent=latent,
-            heads=tuple(int(h) for h in tensors["anomaly.heads"]),
-            centre=tensors["anomaly.centre"].astype(np.float64),
-            scale=tensors["anomaly.scale"].astype(np.float64),
-        )
+    def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Inverse of tensors.
+
+        Raises:
+            BundleError: `bundle-altered` when one of them is missing.
+        """
+        try:
+            latent = NormalLatent(
+                mean=tensors["anomaly.mean"],
+                spread=tensors["anomaly.spread"],
+                axes=tensors["anomaly.axes"],
+                variances=tensors["anomaly.variances"],
+                rest=float(tensors["anomaly.rest"][0]),
+            )
+            return cls(
+                weight=tensors["anomaly.weight"],
+                latent=latent,
+                heads=tuple(int(h) for h in tensors["anomaly.heads"]),
+                centre=tensors["anomaly.centre"],
+                scale=tensors["anomaly.scale"],
+            )
+        except KeyError as error:
+            raise BundleError("bundle-altered", f"no tensor {error}") from error
 
 
 def fit_anomaly(normals: AnomalyFeatures, heads: tuple[int, ...] = tuple(range(6))) -> AnomalyModel:

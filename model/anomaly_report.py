@@ -1,42 +1,29 @@
-"""The anomaly views of a trained network on fold 9, and its false positives beside a baseline's.
+"""The anomaly views of a bundle on fold 9, and its false positives beside a baseline's.
 
-python -m model.anomaly_report --checkpoint RUN/best.safetensors --data-path DIR
-    [--baseline RUN/scores.npz ...] --json OUT
+python -m model.anomaly_report --data-path DIR [--baseline RUN/scores.npz ...] --json OUT
 
-Everything is fitted on the normal ECGs of folds 1-8. A baseline's operating points, too, are chosen
-on folds 1-8; on fold 9 our threshold is put where our sensitivity equals the baseline's, in every
-bootstrap draw anew, and the false positives of both are counted.
+The gate is not asked. The views were fitted on the normal ECGs of folds 1-8, and a baseline's
+operating points are chosen there too; on fold 9 our threshold is put where our sensitivity equals
+the baseline's, in every bootstrap draw anew, and the false positives of both are counted.
 """
 
-import argparse
-import hashlib
-import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from model.anomaly import COMPONENTS, AnomalyFeatures, fit_anomaly
+from model import reporting
+from model.anomaly import COMPONENTS, AnomalyModel
 from model.calibration import operating_points
-from model.datasets import ptbxl
-from model.datasets.ptbxl import TYPES, PtbXl, millivolts
+from model.datasets.ptbxl import TYPES, PtbXl
 from model.metrics import Labels, Rows, Scores, auroc, bootstrap
-from model.observing import observe_all
-from model.resting.network import RestingNetwork
-from model.resting.settings import Dimensions
-from model.resting.training import load_averaged
-from model.signal import remove_baseline
+from model.observing import observe_dataset
+from model.reporting import Json
+from model.resting.card import SHIPPED, load_resting
+from model.resting.reference import trained_network
 
-TRAINING_FOLDS, REPORT_FOLDS = tuple(range(1, 9)), (9,)
 SENSITIVITIES = (0.80, 0.85, 0.90)
-
-_log = logging.getLogger("model.anomaly_report")
-
-Json = dict[str, Any]
 
 
 def views_report(data: PtbXl, scores: Mapping[str, Scores]) -> Json:
@@ -97,10 +84,6 @@ def _threshold_for(scores: Scores, hits: int) -> float:
     return float(np.sort(scores)[len(scores) - hits]) if hits else float("inf")
 
 
-def _observe(network: RestingNetwork, data: PtbXl) -> AnomalyFeatures:
-    return observe_all(network, remove_baseline(millivolts(data.voltage_uv)))
-
-
 def _against(baseline: Path, training: PtbXl, report: PtbXl, ours: Mapping[str, Scores]) -> Json:
     """For each score of a baseline, at each of its operating points, each of our scores."""
     with np.load(baseline, allow_pickle=False) as stored:
@@ -119,46 +102,29 @@ def _against(baseline: Path, training: PtbXl, report: PtbXl, ours: Mapping[str, 
         }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Measure the anomaly views of a trained network.")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="best.safetensors of a run")
-    parser.add_argument("--data-path", type=Path, required=True, help="PTB-XL folder")
-    parser.add_argument("--cache", type=Path, help="keeps the samples for the next run")
-    parser.add_argument("--baseline", type=Path, nargs="*", default=[], help="RUN_DIR/scores.npz")
-    parser.add_argument("--threads", type=int, help="of torch [default: as many as cores]")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit, score, report."""
-    options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    training = ptbxl.load(options.data_path, TRAINING_FOLDS, options.cache)
-    report = ptbxl.load(options.data_path, REPORT_FOLDS, options.cache)
-    dims = Dimensions(n_statements=len(training.statement_names))
-    network = load_averaged(options.checkpoint, dims)
-    model = fit_anomaly(_observe(network, training.rows(np.flatnonzero(training.normal))))
-    observed = _observe(network, report)
-    views = model.views(observed)
+    """Score, report."""
+    parser = reporting.parser("Measure the anomaly views of a bundle.")
+    parser.add_argument("--model-path", type=Path, default=SHIPPED, help="bundle folder")
+    parser.add_argument("--baseline", type=Path, nargs="*", default=[], help="RUN_DIR/scores.npz")
+    options = parser.parse_args(arguments)
+    training, report = reporting.start(options)
+    bundle = load_resting(options.model_path)
+    model = AnomalyModel.from_tensors(bundle.tensors)
+    views = model.views(observe_dataset(trained_network(bundle), report))
     scores = {name: views[:, i] for i, name in enumerate(COMPONENTS)}
-    scores["fused"] = model.score(observed)
+    scores["fused"] = model.fused(views)
     ours = {name: scores[name] for name in ("fused", "restoration")}
-    content = {
-        "command": "python -m model.anomaly_report --checkpoint RUN/best.safetensors"
-        " --data-path DIR --baseline RUN/scores.npz",
-        "checkpoint_sha256": hashlib.sha256(options.checkpoint.read_bytes()).hexdigest(),
+    figures = {
+        "command": "python -m model.anomaly_report --data-path DIR --baseline RUN/scores.npz",
+        "model": vars(bundle.identity),
         "data_sha256": training.sha256(),
         "anomaly": views_report(report, scores),
         "false_positives": {
             path.parent.name: _against(path, training, report, ours) for path in options.baseline
         },
     }
-    _log.info("%s", json.dumps(content))
-    if options.json is not None:
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    reporting.finish(options, figures)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import torch
 from model.baselines.convolutional import ConvolutionalAutoencoder
 from model.baselines.recurrent import LstmAutoencoder
 from model.baselines.xresnet import XResNet1d101
-from model.detector import Detector, prepared_for
+from model.detector import Detector, Opinion, prepared_for
 from model.ecg import Ecg
 from model.quality import assess_quality
 from model.resting.card import RestingBundle
@@ -167,16 +167,19 @@ def _steps(detectors: Mapping[str, Detector], ecgs: Sequence[Ecg], repeat: int) 
             ],
             "of it filtering": lambda: [remove_baseline(voltage) for voltage in at_100_hz],
             "network": lambda: shipped.measure(pieces),
-            "calibration": lambda: shipped.judge(measured),
-            "all together": lambda: shipped.judge(shipped.measure([_window(e) for e in ecgs])),
-            "all together, eager": lambda: detectors["eager"].judge(
-                detectors["eager"].measure([_window(e) for e in ecgs])
-            ),
+            "calibration": lambda: shipped.judge(measured, pieces),
+            "all together": partial(_opinion, shipped, ecgs),
+            "all together, eager": partial(_opinion, detectors["eager"], ecgs),
         },
         len(ecgs),
         max(5, repeat // 2),
     )
     return {"batch": len(ecgs), "sampling_rate_hz": RATE_HZ, **times}
+
+
+def _opinion(detector: Detector, ecgs: Sequence[Ecg]) -> Opinion:
+    pieces = [_window(ecg) for ecg in ecgs]
+    return detector.judge(detector.measure(pieces), pieces)
 
 
 def _window(ecg: Ecg) -> Prepared:

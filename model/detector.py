@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model.anomaly import AnomalyModel, anomaly_features
 from model.datasets.ptbxl import TYPES
 from model.ecg import LEADS_12, Ecg
 from model.explain import ANOMALY, Evidence, intervals, joined, shared
@@ -25,7 +26,6 @@ from model.findings import (
     TypeFinding,
 )
 from model.quality import assess_quality
-from model.resting.anomaly import NormalCodes, components, share_of_normals_below
 from model.resting.card import SHIPPED, RestingBundle, RestingCard, load_resting
 from model.resting.measured import Measured
 from model.resting.settings import STEP_S, STRIDE, WINDOW
@@ -68,7 +68,7 @@ class Detector:
         self.card: RestingCard = bundle.card
         self.identity: ModelIdentity = bundle.identity
         self._runtime = runtime or open_runtime(bundle)
-        self._codes = NormalCodes.from_tensors(bundle.tensors)
+        self._anomaly = AnomalyModel.from_tensors(bundle.tensors)
 
     @classmethod
     def load(cls, bundle: Path | None = None) -> Self:
@@ -110,23 +110,31 @@ class Detector:
             np.stack([piece.visible for piece in pieces]),
         )
 
-    def judge(self, measured: Measured) -> Opinion:
-        """Calibrate what the network measured."""
-        views = components(measured, self._codes)
+    def judge(self, measured: Measured, pieces: list[Prepared]) -> Opinion:
+        """Calibrate what the network measured of these windows."""
+        views = self._anomaly.views(
+            anomaly_features(
+                np.stack([piece.voltage_mv for piece in pieces]),
+                measured.restored_mv,
+                np.stack([piece.visible for piece in pieces]),
+                measured.pooled,
+                measured.type_logits,
+            )
+        )
         logits = measured.type_logits.astype(np.float64)
         platt = [self.card.type_calibration[code].platt for code in TYPES]
         return Opinion(
             types=np.stack([p(logits[:, i : i + 1]) for i, p in enumerate(platt)], axis=1),
             statements=1 / (1 + np.exp(-measured.statement_logits.astype(np.float64))),
-            anomaly=share_of_normals_below(views, self.card.anomaly),
+            anomaly=self.card.anomaly.share_of_normals_below(self._anomaly.fused(views)),
             views=views,
         )
 
     def _look(self, whole: Prepared) -> _Look:
         starts, pieces = zip(*windows(whole, WINDOW), strict=True)
         measured = self.measure(list(pieces))
-        steps = [start // STRIDE for start in starts]
-        return _Look(whole, steps, list(pieces), measured, self.judge(measured))
+        opinion = self.judge(measured, list(pieces))
+        return _Look(whole, [start // STRIDE for start in starts], list(pieces), measured, opinion)
 
     def _explain(self, look: _Look, findings: Findings) -> Explanation:
         """Maps over the whole ECG; intervals from each finding's strongest window."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import metrics
+from model.anomaly import COMPONENTS
 from model.baseline import BeatPca, median_beat
 from model.datasets.ptbxl import TYPES, PtbXl, millivolts
 from model.detector import Detector, Opinion, prepared_for
@@ -22,7 +23,6 @@ from model.errors import DatasetError
 from model.findings import ABNORMALITY_TYPES, Quality
 from model.metrics import Estimate, bootstrap
 from model.quality import assess_quality
-from model.resting.anomaly import COMPONENTS
 from model.resting.freeze import calibration_rows
 from model.signal import Prepared, prepare, remove_baseline
 
@@ -166,10 +166,8 @@ def latency(detector: Detector, data: PtbXl) -> Json:
 
 
 def _judged(detector: Detector, pieces: list[Prepared]) -> Opinion:
-    parts = [
-        detector.judge(detector.measure(pieces[start : start + _BATCH]))
-        for start in range(0, len(pieces), _BATCH)
-    ]
+    batches = [pieces[start : start + _BATCH] for start in range(0, len(pieces), _BATCH)]
+    parts = [detector.judge(detector.measure(batch), batch) for batch in batches]
     return Opinion(*(np.concatenate([getattr(p, name) for p in parts]) for name in _OPINION))
 
 

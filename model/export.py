@@ -145,7 +145,7 @@ def _differences(
     reference: Detector, shipped: Detector, pieces: list[Prepared]
 ) -> dict[str, float]:
     ours, theirs = reference.measure(pieces), shipped.measure(pieces)
-    one, two = reference.judge(ours), shipped.judge(theirs)
+    one, two = reference.judge(ours, pieces), shipped.judge(theirs, pieces)
     return {
         "type_probability": _largest(one.types, two.types),
         "statement_probability": _largest(one.statements, two.statements),

@@ -10,32 +10,26 @@ so that fold 9 has no part in choosing it.
 Finished epochs are kept; the same command again goes on where it stopped.
 """
 
-import argparse
 import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
+from model import reporting
 from model.anomaly import COMPONENTS, AnomalyFeatures, AnomalyModel, Scores, fit_anomaly
-from model.anomaly_report import REPORT_FOLDS, TRAINING_FOLDS
-from model.datasets import ptbxl
-from model.datasets.ptbxl import TYPES, PtbXl, millivolts
+from model.datasets.ptbxl import TYPES, PtbXl
 from model.findings import ABNORMALITY_TYPES
 from model.metrics import Labels, auroc, bootstrap
-from model.observing import observe_all
+from model.observing import observe_dataset
+from model.reporting import Json
 from model.resting.network import RestingNetwork
 from model.resting.settings import Dimensions, Settings
 from model.resting.training import history, load_averaged, train
-from model.signal import remove_baseline
 
 _log = logging.getLogger(__name__)
-
-Json = dict[str, Any]
 
 
 def without(data: PtbXl, left_out: str) -> PtbXl:
@@ -71,18 +65,14 @@ def figures(
     """AUROC of each view and of their fusion: ECGs of the type, and those of it alone."""
     seen = without(training, left_out)
     normals = seen.rows(np.flatnonzero(seen.normal))
-    model = fit_anomaly(_observe(network, normals), heads_without(left_out))
+    model = fit_anomaly(observe_dataset(network, normals), heads_without(left_out))
     of_type = report.types[:, TYPES.index(left_out)]
     alone = of_type & (report.types.sum(axis=1) == 1)
-    observed = _observe(network, report)
+    observed = observe_dataset(network, report)
     return {
         "all": _against_normals(report, of_type, model, observed),
         "alone": _against_normals(report, alone, model, observed),
     }
-
-
-def _observe(network: RestingNetwork, data: PtbXl) -> AnomalyFeatures:
-    return observe_all(network, remove_baseline(millivolts(data.voltage_uv)))
 
 
 def _against_normals(
@@ -98,43 +88,34 @@ def _against_normals(
     return {
         "ecgs": int(labels.sum()),
         "normals": int((~labels).sum()),
-        "auroc": estimate(model.score(observed.rows(rows))),
+        "auroc": estimate(model.fused(views)),
         **{name: estimate(views[:, i]) for i, name in enumerate(COMPONENTS)},
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train five networks and write one JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-path", type=Path, required=True, help="PTB-XL folder")
+    parser = reporting.parser(__doc__.partition("\n")[0])
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run-dir", type=Path, default=Path("runs/leave-one-out"))
-    parser.add_argument("--cache", type=Path, help="keeps the samples for the next run")
     parser.add_argument("--types", nargs="+", choices=ABNORMALITY_TYPES, default=ABNORMALITY_TYPES)
-    parser.add_argument("--threads", type=int, help="of torch [default: as many as cores]")
-    parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    training = ptbxl.load(options.data_path, TRAINING_FOLDS, options.cache)
-    report = ptbxl.load(options.data_path, REPORT_FOLDS, options.cache)
+    training, report = reporting.start(options)
     settings = Settings(epochs=options.epochs, seed=options.seed, crop_share=1.0)
     results = {}
     for code in options.types:
         network = trained_without(code, training, report, settings, options.run_dir / code)
         results[code] = figures(code, network, training, report)
         _log.info("%s %s", code, json.dumps(results[code]))
-    if options.json is not None:
-        command = f"python -m model.leave_one_out --data-path DIR --epochs {options.epochs}"
-        content = {
-            "command": f"{command} --seed {options.seed}",
-            "data_sha256": training.sha256(),
-            "settings": asdict(settings),
-            "left_out": results,
-        }
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    command = f"python -m model.leave_one_out --data-path DIR --epochs {options.epochs}"
+    content = {
+        "command": f"{command} --seed {options.seed}",
+        "data_sha256": training.sha256(),
+        "settings": asdict(settings),
+        "left_out": results,
+    }
+    reporting.finish(options, content)
 
 
 if __name__ == "__main__":

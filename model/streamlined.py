@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from model.resting.measured import MIN_SIZE_MV
 from model.resting.network import Residual, RestingNetwork
 from model.resting.settings import MV_PER_UNIT, STRIDE
 
@@ -110,19 +109,17 @@ class Streamlined(nn.Module):
         mean = (features * share).sum(dim=1) / share.sum(dim=1).clamp(min=1)
         top = (features * share - (1 - share)).amax(dim=1)  # no feature is below -1
         spread = torch.cat([mean, top], dim=1)
-        statements = net.statements(torch.cat([(attention @ features).flatten(1), spread], dim=1))
+        pooled = attention @ features
+        statements = net.statements(torch.cat([pooled.flatten(1), spread], dim=1))
         morphology = torch.tanh(net.morphology(spread))
         restored_mv = self._restore(torch.tanh(net.rhythm(features).transpose(1, 2)), morphology)
-        error_mv = (voltage_mv - restored_mv).abs() * shown
-        size_mv = (voltage_mv.abs() * shown).sum(dim=(1, 2))
-        floor_mv = MIN_SIZE_MV * shown.sum(dim=(1, 2)).clamp(min=1)
         return (
             (attention * _values(net, features)).sum(dim=2),
             statements,
             attention,
-            functional.avg_pool1d(error_mv, STRIDE),
-            error_mv.sum(dim=(1, 2)) / torch.maximum(size_mv, floor_mv),
-            morphology,
+            functional.avg_pool1d((voltage_mv - restored_mv).abs() * shown, STRIDE),
+            pooled,
+            restored_mv,
         )
 
     def _restore(self, rhythm: Tensor, morphology: Tensor) -> Tensor:

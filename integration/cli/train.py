@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from model.resting.training import Progress
 
 TRAINING_FOLDS, VALIDATION_FOLDS = tuple(range(1, 9)), (9,)
-NAME, VERSION = "resting", "1.0.0"
+NAME, VERSION = "resting", "1.1.0"
 DEFAULT_CACHE = Path.home() / ".cache" / "hisbundle"
 
 
@@ -76,13 +76,9 @@ def train(
         )
     history = training.history(run_dir)
     training_curves(history, run_dir / "curves.png")
-    release = freeze.Release(
-        name=NAME,
-        version=VERSION,
-        command=f"hisbundle train --data-path DIR --epochs {epochs} --seed {seed}",
-        settings=settings,
-        history=history,
-    )
+    command = f"hisbundle train --data-path DIR --epochs {epochs} --seed {seed}"
+    run = freeze.Run(command, settings, history)
+    release = freeze.release_of(NAME, VERSION, learn, check, run)
     frozen = freeze.freeze(network, learn, check, release)
     target = bundle or run_dir / "bundle"
     save_bundle(target, frozen)

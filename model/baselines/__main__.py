@@ -11,21 +11,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from model.anomaly_report import REPORT_FOLDS, TRAINING_FOLDS, views_report
+from model import reporting
+from model.anomaly_report import views_report
 from model.baselines.learning import Plan, seconds_taken
 from model.baselines.registry import BASELINES, Outcome
-from model.datasets import ptbxl
 from model.datasets.ptbxl import TYPES, PtbXl
 from model.metrics import Labels, Scores, auroc, bootstrap, macro_auroc
+from model.reporting import Json
 
 _log = logging.getLogger("model.baselines")
-
-Json = dict[str, Any]
 
 
 def report(data: PtbXl, outcome: Outcome) -> Json:
@@ -54,28 +51,20 @@ def _macro(data: PtbXl, labels: Labels, scores: Scores) -> Json:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Train and measure one baseline.")
+    parser = reporting.parser("Train and measure one baseline.")
     parser.add_argument("--model", choices=BASELINES, required=True)
-    parser.add_argument("--data-path", type=Path, required=True, help="PTB-XL folder")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--max-lr", type=float, default=2e-3)
     parser.add_argument("--run-dir", type=Path, help="[default: runs/MODEL-SEED]")
-    parser.add_argument("--cache", type=Path, help="keeps the samples for the next run")
-    parser.add_argument("--threads", type=int, help="of torch [default: as many as cores]")
-    parser.add_argument("--json", type=Path, help="write the figures here")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, score, report."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    training = ptbxl.load(options.data_path, TRAINING_FOLDS, options.cache)
-    checked = ptbxl.load(options.data_path, REPORT_FOLDS, options.cache)
+    training, checked = reporting.start(options)
     plan = Plan(
         epochs=options.epochs,
         run_dir=options.run_dir or Path("runs") / f"{options.model}-{options.seed}",
@@ -91,9 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.model != "template":
         content["training_seconds"] = seconds_taken(plan.run_dir)
     content.update(report(checked, outcome))
-    _log.info("%s", json.dumps(content))
-    if options.json is not None:
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    reporting.finish(options, content)
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
+from model.anomaly import COMPONENTS, Scores
 from model.bundle import BUNDLES, Bundle, BundleCard, Part, load_bundle
 from model.calibration import Logistic, OperatingPoint
 from model.datasets.ptbxl import TYPES
@@ -34,19 +36,23 @@ class TypeCalibration(Part):
 
 
 class AnomalyCalibration(Part):
-    """How the anomaly components become one score.
+    """How the fused anomaly views become a score from 0 to 1.
 
     Attributes:
-        components: names, in the order of `fusion.weights`.
-        fusion: log odds of "not normal" from the components.
-        normal_quantiles: the fused log odds of normal ECGs at equally spaced ranks, rising.
+        components: names of the views.
+        normal_quantiles: the fused views of normal ECGs at equally spaced ranks, rising.
         threshold: on the score, that is on the share of normal ECGs below.
     """
 
     components: tuple[str, ...]
-    fusion: Logistic
     normal_quantiles: tuple[float, ...] = Field(min_length=2)
     threshold: float = Field(ge=0, le=1)
+
+    def share_of_normals_below(self, fused: Scores) -> Scores:
+        """The anomaly score `(n,)` in [0, 1] of fused views `(n,)`."""
+        ranks = np.linspace(0, 1, len(self.normal_quantiles))
+        share: Scores = np.interp(fused, self.normal_quantiles, ranks)
+        return share
 
 
 class Origin(Part):
@@ -65,7 +71,7 @@ class Origin(Part):
 class RestingCard(BundleCard):
     """The content of card.json."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     dimensions: Dimensions
     preprocessing: Preprocessing
     types: tuple[str, ...]
@@ -77,15 +83,18 @@ class RestingCard(BundleCard):
     validation: dict[str, float]
 
     def check(self) -> None:
-        """Refuse other preprocessing, other types, or a missing operating point.
+        """Refuse other preprocessing, types or anomaly views, or a missing operating point.
 
         Raises:
-            BundleError: `preprocessing-unknown`, `types-unknown`, `card-malformed`.
+            BundleError: `preprocessing-unknown`, `types-unknown`, `views-unknown`,
+                `card-malformed`.
         """
         if self.preprocessing != Preprocessing():
             raise BundleError("preprocessing-unknown", "this version prepares ECGs differently")
         if self.types != TYPES or set(self.type_calibration) != set(TYPES):
             raise BundleError("types-unknown", f"expected {', '.join(TYPES)}")
+        if self.anomaly.components != COMPONENTS:
+            raise BundleError("views-unknown", f"expected {', '.join(COMPONENTS)}")
         points = [c.operating_points for c in self.type_calibration.values()]
         if any(self.operating_point not in named for named in points):
             raise BundleError("card-malformed", f"no operating point {self.operating_point!r}")

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-MIN_SIZE_MV = 0.005  # mean |voltage| below which an ECG has nothing to restore
-
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -20,17 +18,16 @@ class Measured:
         statement_logits: `(B, 71)`.
         attention: `(B, 6, S)`, sums to 1 over S.
         residual_mv: `(B, 12, S)` mean absolute restoration error of each step; 0 where unseen.
-        misfit: `(B,)` summed restoration error over summed voltage, both absolute; 0 is perfect,
-            1 is as good as a flat line.
-        morphology: `(B, morphology_width)` the code's constant part.
+        pooled: `(B, 6, F)` features of the encoder as each type's attention averages them.
+        restored_mv: `(B, 12, T)` what a normal heart of this rhythm and shape would have shown.
     """
 
     type_logits: Array
     statement_logits: Array
     attention: Array
     residual_mv: Array
-    misfit: Array
-    morphology: Array
+    pooled: Array
+    restored_mv: Array
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:

@@ -38,12 +38,14 @@ class Reading(NamedTuple):
         type_logits: `(B, n_types)`.
         statement_logits: `(B, n_statements)`.
         attention: `(B, n_types, S)`, sums to 1 over S.
+        pooled: `(B, n_types, F)` features as each type's attention averages them.
         code: for the decoder.
     """
 
     type_logits: Tensor
     statement_logits: Tensor
     attention: Tensor
+    pooled: Tensor
     code: Code
 
 
@@ -149,7 +151,8 @@ class RestingNetwork(nn.Module):
             rhythm=self._bounded(self.rhythm(features).transpose(1, 2)),
             morphology=self._bounded(self.morphology(spread)),
         )
-        return Reading(type_logits.float(), self.statements(together).float(), attention, code)
+        statement_logits = self.statements(together).float()
+        return Reading(type_logits.float(), statement_logits, attention, pooled.float(), code)
 
     def restore(self, code: Code) -> tuple[Tensor, Tensor]:
         """Decode: mean in mV and log Laplace scale in units of MV_PER_UNIT, `(B, 12, T)` each."""

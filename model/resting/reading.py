@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.resting.measured import MIN_SIZE_MV, Array, Measured
+from model.resting.measured import Array, Measured
 from model.resting.network import RestingNetwork
 from model.resting.settings import STRIDE
 
@@ -14,18 +14,16 @@ from model.resting.settings import STRIDE
 def measure(network: RestingNetwork, voltage_mv: Tensor, visible: Tensor) -> Measured:
     """Read and restore `(B, 12, T)` in one pass; the narrow code alone keeps it from copying."""
     reading = network(voltage_mv, visible)
-    mean_mv, _ = network.restore(reading.code)
-    error_mv = (voltage_mv - mean_mv).abs() * visible
-    size_mv = (voltage_mv.abs() * visible).sum(dim=(1, 2))
-    floor_mv = MIN_SIZE_MV * visible.sum(dim=(1, 2)).clamp(min=1)
+    restored_mv, _ = network.restore(reading.code)
+    error_mv = (voltage_mv - restored_mv).abs() * visible
     n, leads, samples = error_mv.shape
     return Measured(
         type_logits=reading.type_logits.numpy(),
         statement_logits=reading.statement_logits.numpy(),
         attention=reading.attention.numpy(),
         residual_mv=error_mv.view(n, leads, samples // STRIDE, STRIDE).mean(dim=3).numpy(),
-        misfit=(error_mv.sum(dim=(1, 2)) / torch.maximum(size_mv, floor_mv)).numpy(),
-        morphology=reading.code.morphology.numpy(),
+        pooled=reading.pooled.numpy(),
+        restored_mv=restored_mv.numpy(),
     )
 
 

@@ -14,6 +14,7 @@ from model.anomaly import (
     beat_positions,
     fit_anomaly,
 )
+from model.errors import BundleError
 from model.simulate import simulate
 
 W = BEFORE + AFTER
@@ -28,6 +29,10 @@ def features(n, *, seed=0, error=0.05, away=0.0, abnormal_logit=-3.0):
     logits[:, 0] *= -1
     pooled = (rng.normal(size=(n, 20)) + away).astype(np.float32)
     return AnomalyFeatures(beat * noise * np.float32(error), beat, pooled, logits)
+
+
+def fused(model, some):
+    return model.fused(model.views(some))
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +56,14 @@ def test_fused_is_the_mean_of_views_standardised_on_normals(model):
     views = model.views(normals)
     assert model.centre == pytest.approx(views.mean(axis=0))
     expected = ((views - views.mean(axis=0)) / views.std(axis=0)).mean(axis=1)
-    assert model.score(normals) == pytest.approx(expected, abs=1e-6)
+    assert model.fused(views) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_head_left_out_has_no_say():
     without_cd = fit_anomaly(features(300), heads=(0, 1, 2, 4, 5))
     usual, loud = features(20, seed=2), features(20, seed=2)
     loud.type_logits[:, 3] = 9.0
-    assert without_cd.score(loud) == pytest.approx(without_cd.score(usual))
+    assert fused(without_cd, loud) == pytest.approx(fused(without_cd, usual))
 
 
 def test_restoration_is_relative_to_the_size_of_the_ecg(model):
@@ -74,10 +79,17 @@ def test_places_that_normals_miss_too_count_less():
     assert weight[:, :10].mean() / weight[:, 10:].mean() == pytest.approx(1 / 5, rel=0.1)
 
 
+def test_tensors_without_the_anomaly_model_are_refused(model):
+    tensors = model.tensors()
+    del tensors["anomaly.axes"]
+    with pytest.raises(BundleError, match=r"bundle-altered: no tensor 'anomaly.axes'"):
+        AnomalyModel.from_tensors(tensors)
+
+
 def test_the_model_survives_safetensors(model):
     again = AnomalyModel.from_tensors(load(save(model.tensors())))
     other = features(20, seed=4, error=0.2)
-    assert again.score(other) == pytest.approx(model.score(other), rel=1e-6)
+    assert fused(again, other) == pytest.approx(fused(model, other), rel=1e-6)
     assert again.heads == model.heads
 
 
@@ -146,7 +158,7 @@ def test_a_lead_not_shown_counts_nowhere():
 def test_an_ecg_without_any_voltage_has_a_score(model):
     silent = features(1)
     silent = silent._replace(residual_mv=silent.residual_mv * 0, beat_mv=silent.beat_mv * 0)
-    assert np.isfinite(model.score(silent)).all()
+    assert np.isfinite(fused(model, silent)).all()
 
 
 def test_rows_keeps_all_parts_together():

@@ -2,14 +2,11 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from model import anomaly_report
 from model.datasets import ptbxl
-from model.resting.network import RestingNetwork
-from model.resting.settings import Dimensions
-from tests.ptbxl_folder import write_ptbxl
+from model.resting.card import load_resting
+from tests.ptbxl_folder import bundle_of_these_statements, write_ptbxl
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +56,7 @@ def test_the_threshold_for_some_hits(hits, threshold):
 
 
 def test_the_command_reports_views_and_ratio(folder, report, tmp_path):
-    torch.manual_seed(0)
-    network = RestingNetwork(Dimensions(n_statements=8))
-    state = {f"average.{k}": v.contiguous() for k, v in network.state_dict().items()}
-    save_file(state, tmp_path / "best.safetensors")
+    bundle = bundle_of_these_statements(tmp_path / "bundle")
     training = ptbxl.load(folder, tuple(range(1, 9)))
     rng = np.random.default_rng(0)
     plain = tmp_path / "lstm"
@@ -75,7 +69,7 @@ def test_the_command_reports_views_and_ratio(folder, report, tmp_path):
         },
     )
     out = tmp_path / "out.json"
-    arguments = ["--checkpoint", str(tmp_path / "best.safetensors"), "--data-path", str(folder)]
+    arguments = ["--model-path", str(bundle), "--data-path", str(folder)]
     arguments += ["--baseline", str(plain / "scores.npz"), "--json", str(out)]
     anomaly_report.main(arguments)
     content = json.loads(out.read_text())
@@ -85,4 +79,4 @@ def test_the_command_reports_views_and_ratio(folder, report, tmp_path):
     assert len(points) == 4
     assert all(p["fused"]["normals"] == 4 for p in points.values())
     assert content["data_sha256"] == training.sha256()
-    assert len(content["checkpoint_sha256"]) == 64
+    assert content["model"] == vars(load_resting(bundle).identity)

@@ -126,9 +126,9 @@ def test_weights_that_do_not_fit_the_sizes_are_refused(tmp_path):
         Detector.load(tmp_path)
 
 
-def test_a_bundle_without_the_normals_codes_is_refused(tmp_path):
+def test_a_bundle_without_the_anomaly_views_is_refused(tmp_path):
     shipped = load_resting()
-    tensors = {k: v for k, v in shipped.tensors.items() if not k.startswith("normal_codes")}
+    tensors = {k: v for k, v in shipped.tensors.items() if not k.startswith("anomaly.")}
     hashes = {"weights_sha256": weights_sha256(tensors), "graphs_sha256": {}}
     card = shipped.card.model_copy(update=hashes)
     save_bundle(tmp_path, Bundle(card, tensors))

@@ -1,11 +1,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+from model.anomaly import COMPONENTS
 from model.bundle import save_bundle, weights_sha256
 from model.errors import BundleError
-from model.resting.card import SHIPPED, load_resting
+from model.resting.card import SHIPPED, AnomalyCalibration, load_resting
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,15 @@ def test_saving_again_gives_the_same_bytes(shipped, tmp_path):
         assert path.read_bytes() == (SHIPPED / path.name).read_bytes()
 
 
+def test_the_score_is_the_share_of_normals_below():
+    calibration = AnomalyCalibration(
+        components=COMPONENTS, normal_quantiles=(1.0, 3.0, 5.0), threshold=0.9
+    )
+    fused = np.array([-9.0, 1.0, 2.0, 3.0, 5.0, 9.0])
+    shares = calibration.share_of_normals_below(fused)
+    np.testing.assert_allclose(shares, [0, 0, 0.25, 0.5, 1.0, 1.0])
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -34,6 +45,7 @@ def test_saving_again_gives_the_same_bytes(shipped, tmp_path):
         (lambda c: c.update(format_version=99), "card-malformed"),
         (lambda c: c.update(operating_point="best"), "card-malformed"),
         (lambda c: c["anomaly"].update(threshold=1.5), "card-malformed"),
+        (lambda c: c["anomaly"].update(components=["restoration"]), "views-unknown"),
         (lambda c: c["dimensions"].update(lstm_width="wide"), "card-malformed"),
         (lambda c: c["preprocessing"].update(rate_hz=500), "preprocessing-unknown"),
         (lambda c: c.update(types=["NORM", "MI"]), "types-unknown"),

@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 import torch
 
+from model.anomaly import AnomalyModel, fit_anomaly
 from model.bundle import save_bundle
 from model.datasets import ptbxl
 from model.detector import Detector
+from model.errors import DatasetError
+from model.observing import observe_dataset
 from model.resting.card import load_resting
-from model.resting.freeze import Release, calibration_rows, freeze, measure_dataset
+from model.resting.freeze import Run, calibration_rows, freeze, main, refreeze, release_of
 from model.resting.network import RestingNetwork
 from model.resting.settings import Dimensions, Settings
 from tests.ptbxl_folder import write_ptbxl
@@ -16,12 +19,16 @@ HISTORY = [
     {"epoch": 1, "macro_auroc_types": 0.8, "seconds": 1.0},
     {"epoch": 2, "macro_auroc_types": 0.7, "seconds": 1.0},
 ]
-RELEASE = Release("trial", "0.1", "hisbundle train", Settings(seed=4), HISTORY)
+RUN = Run("hisbundle train", Settings(seed=4), HISTORY)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = write_ptbxl(tmp_path_factory.mktemp("data") / "ptbxl", 24, folds=(1, 9))
+def folder(tmp_path_factory):
+    return write_ptbxl(tmp_path_factory.mktemp("data") / "ptbxl", 24, folds=(1, 9))
+
+
+@pytest.fixture(scope="module")
+def data(folder):
     return ptbxl.load(folder, (1,)), ptbxl.load(folder, (9,))
 
 
@@ -33,7 +40,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def bundle(network, data):
-    return freeze(network, *data, RELEASE)
+    return freeze(network, *data, release_of("trial", "0.1", *data, RUN))
 
 
 def test_the_card_says_where_it_comes_from(bundle, data):
@@ -55,7 +62,7 @@ def test_the_bundle_can_be_saved_loaded_and_used(bundle, tmp_path):
 
 
 def test_freezing_again_gives_the_same_bundle(bundle, network, data):
-    again = freeze(network, *data, RELEASE)
+    again = freeze(network, *data, release_of("trial", "0.1", *data, RUN))
     assert again.identity == bundle.identity
 
 
@@ -69,7 +76,7 @@ def test_only_calibrating_patients_count(bundle, network, data):
     train, validation = data
     changed = validation.rows(np.arange(len(validation.ecg_id)))
     changed.types[~calibration_rows(changed)] = False
-    again = freeze(network, train, changed, RELEASE).card
+    again = freeze(network, train, changed, release_of("trial", "0.1", *data, RUN)).card
     assert again.type_calibration == bundle.card.type_calibration
     assert again.anomaly == bundle.card.anomaly
 
@@ -79,8 +86,32 @@ def test_quantiles_are_the_normals_own(bundle, network, data):
     quantiles = np.array(anomaly.normal_quantiles)
     assert (np.diff(quantiles) >= 0).all()
     assert len(quantiles) == 201
-    normals = data[1].rows(calibration_rows(data[1]) & data[1].normal)
-    detector = Detector(bundle)
-    scores = detector.judge(measure_dataset(network, normals)).anomaly
-    assert scores.min() == 0
-    assert scores.max() == 1
+    normals = data[1].rows(np.flatnonzero(calibration_rows(data[1]) & data[1].normal))
+    model = AnomalyModel.from_tensors(bundle.tensors)
+    fused = model.fused(model.views(observe_dataset(network, normals)))
+    assert (fused.min(), fused.max()) == pytest.approx((quantiles[0], quantiles[-1]), abs=1e-6)
+
+
+def test_anomaly_is_fitted_on_normal_training_ecgs(bundle, network, data):
+    normals = data[0].rows(np.flatnonzero(data[0].normal))
+    expected = fit_anomaly(observe_dataset(network, normals)).tensors()
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(bundle.tensors[name], tensor)
+
+
+def test_refreezing_changes_nothing_but_the_version(bundle, data):
+    again = refreeze(bundle, *data, "0.2")
+    assert again.card == bundle.card.model_copy(update={"version": "0.2"})
+
+
+def test_a_bundle_of_other_data_is_not_refrozen(bundle, data):
+    with pytest.raises(DatasetError, match="data-differ"):
+        refreeze(bundle, data[1], data[1], "0.2")
+
+
+def test_the_command_refreezes_a_folder_in_place(bundle, folder, tmp_path):
+    save_bundle(tmp_path, bundle)
+    main(["--model-path", str(tmp_path), "--data-path", str(folder), "--version", "0.2"])
+    again = load_resting(tmp_path)
+    assert (again.card.version, again.graphs) == ("0.2", {})
+    assert again.card.weights_sha256 == bundle.card.weights_sha256

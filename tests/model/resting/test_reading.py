@@ -19,19 +19,17 @@ def noise(n, seed=0):
     return MV_PER_UNIT * voltage
 
 
-def test_residual_and_misfit_are_what_restoration_left(network):
+def test_residual_is_what_restoration_left(network):
     voltage = noise(2)
     visible = np.ones(voltage.shape, np.bool_)
     measured = measure(network, torch.from_numpy(voltage), torch.from_numpy(visible))
     with torch.inference_mode():
         reading = network(torch.from_numpy(voltage), torch.from_numpy(visible))
-        mean_mv = network.restore(reading.code)[0].numpy()
-    error = np.abs(voltage - mean_mv)
+        restored_mv = network.restore(reading.code)[0].numpy()
+    np.testing.assert_array_equal(measured.restored_mv, restored_mv)
+    error = np.abs(voltage - restored_mv)
     np.testing.assert_allclose(
         measured.residual_mv, error.reshape(2, 12, 10, 8).mean(axis=3), rtol=1e-4
-    )
-    np.testing.assert_allclose(
-        measured.misfit, error.sum(axis=(1, 2)) / np.abs(voltage).sum(axis=(1, 2)), rtol=1e-4
     )
 
 
@@ -52,7 +50,17 @@ def test_batches_do_not_change_the_answer(network):
         np.testing.assert_allclose(getattr(whole, name), getattr(parts, name), atol=1e-5)
 
 
-def test_a_flat_line_has_a_finite_misfit(network):
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_flat_line_has_finite_measures(network, seen):
     flat = np.zeros((1, 12, 80), np.float32)
-    assert np.isfinite(measure_all(network, flat, np.ones(flat.shape, np.bool_)).misfit).all()
-    assert np.isfinite(measure_all(network, flat, np.zeros(flat.shape, np.bool_)).misfit).all()
+    measured = measure_all(network, flat, np.full(flat.shape, seen))
+    assert all(np.isfinite(part).all() for part in vars(measured).values())
+
+
+def test_pooled_features_carry_the_type_logits(network):
+    """In evaluation a type's logit is linear in what its attention map pooled."""
+    voltage = noise(3)
+    measured = measure_all(network, voltage, np.ones(voltage.shape, np.bool_))
+    weight, bias = network.type_weight.detach().numpy(), network.type_bias.detach().numpy()
+    logits = (measured.pooled * weight).sum(axis=2) + bias
+    np.testing.assert_allclose(logits, measured.type_logits, atol=1e-5)
