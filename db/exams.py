@@ -10,6 +10,8 @@ from sqlalchemy import Executable, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from db.beds import add_moves, associate, patient_in
+from db.clinical import Clinical
 from db.compress import expand, shrink
 from db.errors import Corrupt, NotFound
 from db.records import (
@@ -23,11 +25,14 @@ from db.records import (
     PatientRef,
     Receipt,
 )
+from db.results import add_orders, add_results, placer_of
 from db.sessions import Sessions
 from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow, WaveformRow
 from db.waveform import Packed, pack, unpack
 from model.ecg import Ecg
 from model.findings import Quality
+
+_NOTHING_ELSE = Clinical()
 
 # Built once: on the way of every message the building would take longer than the database.
 _NEW_EXAM, _NEW_WAVEFORM = insert(ExamRow), insert(WaveformRow)
@@ -52,6 +57,7 @@ class Exams(Sessions):
         answer: bytes,
         exams: Sequence[NewExam] = (),
         *,
+        clinical: Clinical = _NOTHING_ELSE,
         rung: bool = False,
     ) -> Receipt:
         """Store a message, its answer and its exams, or return the first answer it got.
@@ -64,7 +70,9 @@ class Exams(Sessions):
             state: what became of it.
             reason: stable code, when refused.
             answer: to be sent once this returns.
-            exams: its ECGs, in their order.
+            exams: its ECGs, in their order. One that is known by its bed alone gets the patient who
+                lay there, now or once it is told; it is never guessed.
+            clinical: what else the message tells.
             rung: whether the caller rings a worker for each exam next: the sweep then waits its
                 grace period; otherwise the next sweep rings.
 
@@ -76,7 +84,6 @@ class Exams(Sessions):
         rung_at = message.received_at if rung else None
         exam_rows = [_exam_values(message, i, exam, rung_at) for i, exam in enumerate(exams)]
         waveforms = [_waveform_values(message.exam_id(i), e.ecg) for i, e in enumerate(exams)]
-        exam_ids = tuple(message.exam_id(i) for i in range(len(exams)))
 
         def store(session: Session) -> Receipt:
             if not _insert_if_new_or_mended(session, row):
@@ -84,9 +91,18 @@ class Exams(Sessions):
                     select(MessageRow.answer).where(MessageRow.id == message.id)
                 ).one()
                 return Receipt(message.id, expand(first), (), duplicate=True)
+            resolved: list[dict[str, object]] = []
             if exam_rows:
-                session.connection().execute(_NEW_EXAM, exam_rows)
+                resolved = [_resolve(session, *pair) for pair in zip(exam_rows, exams, strict=True)]
+                session.connection().execute(_NEW_EXAM, resolved)
                 session.connection().execute(_NEW_WAVEFORM, waveforms)
+            add_results(session, message, clinical.results)
+            add_orders(session, message, clinical.orders)
+            add_moves(session, message, clinical.moves)
+            exam_ids = (
+                *(message.exam_id(i) for i, exam in enumerate(resolved) if _is_known(exam)),
+                *associate(session, clinical.moves, rung_at),
+            )
             conflict = state != MessageState.REFUSED and _mark_conflict(session, message)
             return Receipt(message.id, answer, exam_ids, duplicate=False, conflict=conflict)
 
@@ -108,7 +124,7 @@ class Exams(Sessions):
         """Return an exam with its ECG.
 
         Raises:
-            NotFound: no such exam.
+            NotFound: no such exam, or one that is nobody's yet.
             Corrupt: its samples do not decode.
         """
         with self._reading() as session:
@@ -284,8 +300,8 @@ def _exam_values(
         "ordinal": ordinal,
         "state": ExamState.RECEIVED,
         "reason": None,
-        "patient_identifier": exam.patient.identifier,
-        "patient_authority": exam.patient.authority,
+        "patient_identifier": None,
+        "patient_authority": None,
         "acquired_at": instant,
         "acquired_on": acquired.date() if isinstance(acquired, datetime) else acquired,
         "placer_order": exam.placer_order,
@@ -293,7 +309,30 @@ def _exam_values(
         "received_at": message.received_at,
         "rung_at": rung_at,
         "attempts": 0,
+        "bed": exam.bed.name if exam.bed else None,
+        "bed_facility": exam.bed.facility if exam.bed else None,
     }
+
+
+def _resolve(session: Session, values: dict[str, object], exam: NewExam) -> dict[str, object]:
+    """Return an exam's row with what earlier messages know of it: who lay in its bed, its order."""
+    patient = exam.patient
+    if patient is None and exam.bed and isinstance(exam.acquired, datetime):
+        patient = patient_in(session, exam.bed, exam.acquired)
+    if patient is None:
+        return values | {"state": ExamState.UNASSOCIATED, "rung_at": None}
+    placer = exam.placer_order
+    if placer is None and exam.filler_order is not None:
+        placer = placer_of(session, patient, exam.filler_order)
+    return values | {
+        "patient_identifier": patient.identifier,
+        "patient_authority": patient.authority,
+        "placer_order": placer,
+    }
+
+
+def _is_known(exam: dict[str, object]) -> bool:
+    return exam["state"] == ExamState.RECEIVED
 
 
 def _waveform_values(exam_id: UUID, ecg: Ecg) -> dict[str, object]:
@@ -312,6 +351,8 @@ def _waveform_values(exam_id: UUID, ecg: Ecg) -> dict[str, object]:
 
 
 def _exam(row: ExamRow, waveform: WaveformRow) -> Exam:
+    if row.patient_identifier is None:
+        raise NotFound("not-found", f"exam {row.id} is nobody's yet")
     resolution = waveform.resolution_mv
     ecg = unpack(
         Packed(

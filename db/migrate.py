@@ -1,12 +1,13 @@
 """Bring a database to this version's schema, or say that it is not."""
 
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from db.engine import WRITES, faults, open_engine
 from db.errors import StoreUnusable
@@ -24,12 +25,26 @@ def upgrade(url: str) -> None:
         StoreUnusable: the URL is not supported, or the schema is a later version's.
     """
     engine = open_engine(url).execution_options(**{WRITES: True})
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _without_references)
     try:
         with faults(), engine.begin() as connection:
             _refuse_unknown(connection)
             command.upgrade(_config(connection), "head")
+            if engine.dialect.name == "sqlite":
+                _check_references(connection)
     finally:
         engine.dispose()
+
+
+def _without_references(connection: Any, _record: object) -> None:  # noqa: ANN401 - sqlite3's
+    """SQLite changes a table by copying it; dropping the old one must not look like deleting."""
+    connection.execute("PRAGMA foreign_keys=OFF")
+
+
+def _check_references(connection: Connection) -> None:
+    if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+        raise StoreUnusable("references-broken", "a row refers to one that is not there")
 
 
 def check(url: str) -> None:

@@ -45,6 +45,7 @@ class MessageState(StrEnum):
 class ExamState(StrEnum):
     """Where an exam stands. The last three can be replayed once their cause is mended."""
 
+    UNASSOCIATED = "unassociated"  # known by its bed alone; waits for word of who lay there
     RECEIVED = "received"  # committed and acknowledged; waits for a worker
     SCORED = "scored"  # assessed; its report waits for delivery
     DELIVERED = "delivered"  # every destination has the report
@@ -122,26 +123,47 @@ class PatientRef:
 
 
 @dataclass(frozen=True)
+class Bed:
+    """A bed as senders name it (HL7 v2 data type PL).
+
+    Attributes:
+        name: point of care, room and bed in one; never empty.
+        facility: or None where the sender leaves it out.
+
+    Raises:
+        EcgError: `field-malformed`: not keepable.
+    """
+
+    name: str = field(repr=False)
+    facility: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_keepable(self.name, self.facility)
+
+
+@dataclass(frozen=True)
 class NewExam:
     """One ECG of a message.
 
     Attributes:
-        patient: whose it is.
+        patient: whose it is; None: known by its bed alone.
         ecg: the recording.
         acquired: aware time; a date alone where the sender gave no zone and none is configured;
             or None.
         placer_order: OBR-2, or None.
         filler_order: OBR-3, or None.
+        bed: where it was recorded, where that is told.
 
     Raises:
         EcgError: `field-malformed`: an order number is not keepable.
     """
 
-    patient: PatientRef
+    patient: PatientRef | None
     ecg: Ecg = field(repr=False)
     acquired: datetime | date | None = None
     placer_order: str | None = field(default=None, repr=False)
     filler_order: str | None = field(default=None, repr=False)
+    bed: Bed | None = None
 
     def __post_init__(self) -> None:
         _check_keepable(self.placer_order, self.filler_order)
@@ -154,7 +176,8 @@ class Receipt:
     Attributes:
         message_id: of the stored message.
         answer: the bytes to answer with; of the first time, when this is a duplicate.
-        exam_ids: the exams it made; empty when it is a duplicate.
+        exam_ids: the exams that wait for scoring now: its own, and earlier ones whose patient it
+            told; empty when it is a duplicate.
         duplicate: whether the same message was there already.
         conflict: whether the sender has used this control id for another message, both of them
             accepted; both are kept and marked.

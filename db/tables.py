@@ -143,6 +143,7 @@ class ExamRow(Base):
         Index(None, "state"),
         Index(None, "patient_identifier", "patient_authority"),
         _partial("ix_exam_waiting", "received_at", "rung_at", where="state = 'received'"),
+        _partial("ix_exam_parked", "bed", where="state = 'unassociated'"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -150,7 +151,7 @@ class ExamRow(Base):
     ordinal: Mapped[int]
     state: Mapped[ExamState] = mapped_column(_state(ExamState, "state"))
     reason: Mapped[str | None] = mapped_column(String(REASON_LENGTH))
-    patient_identifier: Mapped[str]
+    patient_identifier: Mapped[str | None]  # None while `unassociated`
     patient_authority: Mapped[str | None]
     acquired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     acquired_on: Mapped[date | None]  # the day as the sender wrote it, in the sender's zone
@@ -159,6 +160,8 @@ class ExamRow(Base):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     rung_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     attempts: Mapped[int]
+    bed: Mapped[str | None] = mapped_column(default=None)
+    bed_facility: Mapped[str | None] = mapped_column(default=None)
 
 
 class WaveformRow(Base):
@@ -216,3 +219,53 @@ class DeliveryRow(Base):
     next_attempt_at: Mapped[datetime] = mapped_column(UtcDateTime)
     rung_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_answer: Mapped[str | None] = mapped_column(Label(ANSWER_LENGTH))
+
+
+class ResultRow(Base):
+    """What a cart measured and said, as `clinical.NewResult`."""
+
+    __tablename__ = "result"
+    __table_args__ = (Index(None, "exam_id"), Index(None, "message_id"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("message.id"))
+    ordinal: Mapped[int]
+    exam_id: Mapped[UUID | None] = mapped_column(ForeignKey("exam.id"))
+    patient_identifier: Mapped[str | None]
+    patient_authority: Mapped[str | None]
+    acquired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    acquired_on: Mapped[date | None]
+    placer_order: Mapped[str | None]
+    filler_order: Mapped[str | None]
+    measurements: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    statements: Mapped[list[str]] = mapped_column(JSON)
+
+
+class BedMoveRow(Base):
+    """Who lay where from when on, as `clinical.BedMove`."""
+
+    __tablename__ = "bed_move"
+    __table_args__ = (Index(None, "bed"), Index(None, "patient_identifier", "patient_authority"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("message.id"))
+    patient_identifier: Mapped[str]
+    patient_authority: Mapped[str | None]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    bed: Mapped[str | None]
+    facility: Mapped[str | None]
+    cancels: Mapped[bool]
+
+
+class OrderRow(Base):
+    """An order for an ECG, as `clinical.OrderRef`."""
+
+    __tablename__ = "placed_order"
+    __table_args__ = (Index(None, "filler_order"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("message.id"))
+    patient_identifier: Mapped[str]
+    patient_authority: Mapped[str | None]
+    placer_order: Mapped[str]
+    filler_order: Mapped[str | None]

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from db.records import NewExam
+from db.records import Bed, NewExam
 from integration.errors import Refused
 from integration.hl7v2.times import format_time
 
@@ -48,7 +48,7 @@ def encode_ecg(
     outside the range that is then declared.
 
     Args:
-        exam: the ECG and whose it is.
+        exam: the ECG and whose it is, or where it was recorded.
         control_id: MSH-10.
         sender_application: MSH-3.
         sender_facility: MSH-4.
@@ -59,15 +59,23 @@ def encode_ecg(
         Refused: `samples-out-of-range` where a lead has NaN and counts beyond 16 bits.
     """
     sender = f"{_text(sender_application)}|{_text(sender_facility)}"
-    patient = f"{_text(exam.patient.identifier)}^^^{_text(exam.patient.authority)}^MR"
+    ref = exam.patient
+    patient = f"{_text(ref.identifier)}^^^{_text(ref.authority)}^MR" if ref else ""
     rest = f"{version}||||||UNICODE UTF-8|||{_PROFILE}"
     segments = [
         rf"MSH|^~\&|{sender}|||{format_time(now)}||ORU^R01^ORU_R01|{_text(control_id)}|P|{rest}",
         f"PID|1||{patient}||^^^^^^U",  # U: the name is left out on purpose
+        *([f"PV1|1|I|{_location(exam.bed)}"] if exam.bed else []),
         _obr(exam),
         *_observations(exam),
     ]
     return "".join(segment + "\r" for segment in segments).encode()
+
+
+def _location(bed: Bed) -> str:
+    """Return PL: point of care, room and bed, and the facility."""
+    parts = [*map(_text, bed.name.split("^")), "", ""][:3]
+    return "^".join([*parts, _text(bed.facility)])
 
 
 def _obr(exam: NewExam) -> str:

@@ -146,7 +146,7 @@ class TestAccept:
 
     def test_what_fails_half_way_leaves_nothing(self, store, message, exam):
         new, broken = message(), exam()
-        object.__setattr__(broken.patient, "identifier", None)
+        object.__setattr__(broken.ecg, "sampling_rate_hz", None)
         with pytest.raises(StoreUnavailable):
             store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam(), broken])
         with pytest.raises(NotFound):
@@ -154,7 +154,7 @@ class TestAccept:
 
     def test_a_fault_names_no_patient(self, store, message, exam):
         broken = exam(authority="CANARY")
-        object.__setattr__(broken.patient, "identifier", None)
+        object.__setattr__(broken.ecg, "sampling_rate_hz", None)
         with pytest.raises(StoreUnavailable) as caught:
             store.accept(message(), MessageState.ACCEPTED, None, b"AA", [broken])
         assert "CANARY" not in "".join(traceback.format_exception(caught.value))

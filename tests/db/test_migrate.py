@@ -1,15 +1,18 @@
 import importlib.util
+import sqlite3
 import subprocess
 import sys
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
-from db.engine import open_engine
+from db.engine import WRITES, open_engine
 from db.errors import StoreUnavailable, StoreUnusable
-from db.migrate import check, revise, upgrade
+from db.migrate import _config, check, revise, upgrade
 from db.tables import Base
 
 
@@ -132,3 +135,42 @@ def test_a_new_migration_names_no_type_of_ours(fresh_url, tmp_path):
     assert "sa.Column('next_attempt_at', sa.DateTime(timezone=True), nullable=False)" in content
     assert "sa.Column('last_answer', sa.String(length=2000), nullable=True)" in content
     assert "db.tables" not in content.partition("import sqlalchemy")[2]
+
+
+OLD_ROWS = """
+INSERT INTO message (id, protocol, sender, control_id, state, received_at, original_size, sha256,
+raw, answer) VALUES ('m', 'mllp', '', '', 'accepted', '2026-01-01', 1, '', x'00', x'00');
+INSERT INTO exam (id, message_id, ordinal, state, patient_identifier, received_at, attempts)
+VALUES ('e', 'm', 0, 'received', '4711', '2026-01-01', 2);
+INSERT INTO waveform (exam_id, leads, n_samples, sampling_rate_hz, encoding, samples)
+VALUES ('e', '[]', 1, 500, 'i2', x'00')
+"""
+
+
+def test_what_is_there_stays_when_a_table_is_copied(tmp_path):
+    """Migration 3 changes `exam`, which SQLite does by copying it while waveforms refer to it."""
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    engine = open_engine(url)
+    with engine.execution_options(**{WRITES: True}).begin() as connection:
+        command.upgrade(_config(connection), "0002")
+        for statement in OLD_ROWS.split(";"):
+            connection.execute(text(statement))
+    engine.dispose()
+    upgrade(url)
+    with open_engine(url).begin() as connection:
+        kept = connection.execute(text("SELECT patient_identifier, attempts, bed FROM exam")).one()
+        assert kept == ("4711", 2, None)
+        assert connection.execute(text("SELECT exam_id FROM waveform")).scalar() == "e"
+        with pytest.raises(IntegrityError):
+            connection.execute(text("DELETE FROM exam"))
+
+
+def test_a_reference_to_nothing_stops_a_migration(tmp_path):
+    url = f"sqlite:///{tmp_path / 'broken.db'}"
+    upgrade(url)
+    raw = sqlite3.connect(tmp_path / "broken.db")
+    raw.execute("INSERT INTO assessment VALUES ('gone', '2026-01-01 00:00:00', '{}')")
+    raw.commit()
+    raw.close()
+    with pytest.raises(StoreUnusable, match="references-broken"):
+        upgrade(url)

@@ -105,7 +105,7 @@ def test_rows_show_no_patient():
         for _, row in inspect.getmembers(db.tables, inspect.isclass)
         if issubclass(row, Base) and row is not Base
     ]
-    assert len(rows) == len(Base.metadata.tables) == 6
+    assert len(rows) == len(Base.metadata.tables) == 9
     assert all(row.__repr__ is object.__repr__ for row in rows)
 
 

@@ -1,0 +1,182 @@
+"""Who lay in a bed when: what admissions, transfers and discharges say, whenever they come.
+
+A move holds from its time until the same patient's next one. Nobody is taken for lying in a bed
+when two patients' moves say so, or when nothing was heard of the patient for `_NEWS_LASTS`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from uuid import UUID, uuid5
+
+from sqlalchemy import and_, exists, insert, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from db.clinical import BedMove
+from db.records import Bed, ExamState, NewMessage, PatientRef
+from db.tables import BedMoveRow, ExamRow
+
+# A discharge whose message was lost must not keep a bed for ever.
+_NEWS_LASTS = timedelta(days=30)
+_MAX_IN = 1_000  # ids in one statement
+_NEW_MOVE = insert(BedMoveRow)
+
+
+def add_moves(session: Session, message: NewMessage, moves: Sequence[BedMove]) -> None:
+    """Keep a message's moves."""
+    rows = [
+        {
+            "id": uuid5(message.id, f"move {ordinal}"),
+            "message_id": message.id,
+            "patient_identifier": move.patient.identifier,
+            "patient_authority": move.patient.authority,
+            "at": move.at,
+            "bed": move.bed.name if move.bed else None,
+            "facility": move.bed.facility if move.bed else None,
+            "cancels": move.cancels,
+        }
+        for ordinal, move in enumerate(moves)
+    ]
+    if rows:
+        session.connection().execute(_NEW_MOVE, rows)
+
+
+def patient_in(session: Session, bed: Bed, at: datetime) -> PatientRef | None:
+    """Return who certainly lay in a bed at a time, or None."""
+    return occupant(_moves_around(session, bed, at), bed, at)
+
+
+def associate(
+    session: Session, moves: Sequence[BedMove], rung_at: datetime | None
+) -> tuple[UUID, ...]:
+    """Give a patient to every waiting ECG whose bed these moves make certain; return their ids."""
+    found: list[UUID] = []
+    for bed, exams in groupby(_waiting(session, moves), lambda exam: exam.bed):
+        timed = list(exams)
+        around = _moves_around(session, bed, timed[0].acquired_at)
+        by_patient: dict[PatientRef, list[UUID]] = {}
+        for exam in timed:
+            if patient := occupant(around, bed, exam.acquired_at):
+                by_patient.setdefault(patient, []).append(exam.id)
+        for patient, ids in by_patient.items():
+            _give(session, patient, ids, rung_at)
+            found += ids
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """An ECG that is nobody's yet."""
+
+    id: UUID
+    bed: Bed
+    acquired_at: datetime
+
+
+def _waiting(session: Session, moves: Sequence[BedMove]) -> list[_Waiting]:
+    """Return the ECGs that wait for word of any bed that these patients ever lay in."""
+    if not moves:
+        return []
+    of_patients = or_(
+        *(
+            and_(
+                BedMoveRow.patient_identifier == patient.identifier,
+                BedMoveRow.patient_authority.is_not_distinct_from(patient.authority),
+            )
+            for patient in {move.patient for move in moves}
+        )
+    )
+    beds = select(BedMoveRow.bed).where(of_patients, BedMoveRow.bed.is_not(None))
+    rows = session.execute(
+        select(ExamRow.id, ExamRow.bed, ExamRow.bed_facility, ExamRow.acquired_at)
+        .where(ExamRow.state == ExamState.UNASSOCIATED, ExamRow.bed.in_(beds))
+        .order_by(ExamRow.bed, ExamRow.bed_facility, ExamRow.acquired_at)
+        .with_for_update()
+    )
+    return [
+        _Waiting(id_, Bed(name, facility), acquired_at)
+        for id_, name, facility, acquired_at in rows
+        if name is not None and acquired_at is not None
+    ]
+
+
+def _give(
+    session: Session, patient: PatientRef, exam_ids: list[UUID], rung_at: datetime | None
+) -> None:
+    for start in range(0, len(exam_ids), _MAX_IN):
+        session.execute(
+            update(ExamRow)
+            .where(ExamRow.id.in_(exam_ids[start : start + _MAX_IN]))
+            .values(
+                state=ExamState.RECEIVED,
+                patient_identifier=patient.identifier,
+                patient_authority=patient.authority,
+                rung_at=rung_at,
+            )
+        )
+
+
+def occupant(moves: Sequence[BedMove], bed: Bed, at: datetime) -> PatientRef | None:
+    """Return the one patient who lay in a bed at a time, or None.
+
+    Args:
+        moves: all moves of all patients who were ever said to lie there.
+        bed: one without a facility is unknown where several facilities have a bed of its name.
+        at: aware.
+    """
+    by_patient: dict[PatientRef, list[BedMove]] = {}
+    for move in moves:
+        by_patient.setdefault(move.patient, []).append(move)
+    facilities = {m.bed.facility for m in moves if m.bed and m.bed.name == bed.name} - {None}
+    if bed.facility is None and len(facilities) > 1:
+        return None
+    lying = [patient for patient, own in by_patient.items() if _same(_place(own, at), bed)]
+    return lying[0] if len(lying) == 1 else None
+
+
+def _same(place: Bed | None, bed: Bed) -> bool:
+    return (
+        place is not None
+        and place.name == bed.name
+        and (None in (place.facility, bed.facility) or place.facility == bed.facility)
+    )
+
+
+def _place(moves: Iterable[BedMove], at: datetime) -> Bed | None:
+    """Return where a patient lay; of two moves of the same moment nobody knows which came last."""
+    steps: list[BedMove] = []
+    news_at: datetime | None = None
+    for move in sorted(moves, key=lambda m: (m.at, m.cancels)):
+        if move.at <= at:
+            news_at = move.at
+        if move.cancels:
+            del steps[-1:]
+        elif not steps or steps[-1].at != move.at:
+            if not steps or steps[-1].bed != move.bed:
+                steps.append(move)
+        elif steps[-1].bed != move.bed:
+            steps[-1] = BedMove(move.patient, move.at, None)
+    if news_at is None or at - news_at > _NEWS_LASTS:
+        return None
+    return next((step.bed for step in reversed(steps) if step.at <= at), None)
+
+
+def _moves_around(session: Session, bed: Bed, since: datetime) -> list[BedMove]:
+    """Return all moves of every patient who was said to lie in a bed, lately enough to count."""
+    said = aliased(BedMoveRow)
+    lay_there = exists().where(
+        said.bed == bed.name,
+        said.at >= since - _NEWS_LASTS,
+        said.patient_identifier == BedMoveRow.patient_identifier,
+        said.patient_authority.is_not_distinct_from(BedMoveRow.patient_authority),
+    )
+    return [
+        BedMove(
+            PatientRef(row.patient_identifier, row.patient_authority),
+            row.at,
+            Bed(row.bed, row.facility) if row.bed else None,
+            row.cancels,
+        )
+        for row in session.scalars(select(BedMoveRow).where(lay_there))
+    ]
