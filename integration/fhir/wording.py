@@ -49,8 +49,8 @@ def page(exam: Exam, findings: Findings, issued: datetime) -> str:
     lines = [
         "ECG ANALYSIS BY AI - PRELIMINARY",
         "",
-        f"Recorded  {_when(exam.acquired)}",
-        f"Issued    {_when(issued)}",
+        f"Recorded  {moment_in_words(exam.acquired)}",
+        f"Issued    {moment_in_words(issued)}",
         f"Exam      {exam.id}",
         "",
         conclusion(findings),
@@ -82,6 +82,13 @@ def places(findings: Findings, type_code: str) -> str:
     intervals = findings.explanation.intervals if findings.explanation else ()
     mine = [i for i in intervals if i.type_code == type_code][:MAX_PLACES]
     return "; ".join(f"{i.lead}, {i.start_s:.1f}-{i.end_s:.1f} s" for i in mine)
+
+
+def moment_in_words(moment: datetime | date | None) -> str:
+    """Return a time as it is printed, or `unknown`."""
+    if isinstance(moment, datetime):
+        return moment.isoformat(" ", "seconds")
+    return moment.isoformat() if moment else "unknown"
 
 
 def measured_in_words(rhythm: RhythmFinding) -> str:
@@ -177,9 +184,3 @@ def _strip_lines(strip: StripFindings | None) -> list[str]:
         f"Strip     {strip.model.name} {strip.model.version}, leads {', '.join(strip.leads)}",
         "",
     ]
-
-
-def _when(moment: datetime | date | None) -> str:
-    if isinstance(moment, datetime):
-        return moment.isoformat(" ", "seconds")
-    return moment.isoformat() if moment else "unknown"

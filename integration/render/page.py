@@ -1,0 +1,238 @@
+"""Where everything stands on the page.
+
+Twelve leads of up to 10 s: the usual three rows of four leads, 2.5 s each, over a rhythm strip of
+10 s. Anything else: strips of 10 s, lead after lead. Attended stretches are black bars with the
+finding's code: they need no colour, and stand below the trace.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from db.records import Exam
+from integration.fhir.wording import (
+    CAVEAT,
+    LABEL,
+    ectopy_in_words,
+    measured_in_words,
+    moment_in_words,
+    places,
+    quality_in_words,
+    rate_in_words,
+)
+from integration.render.shapes import Bar, Grid, Shape, Text, Trace
+from integration.render.trace import MM_PER_MV, MM_PER_S, traces
+from model.ecg import LEADS_12, Ecg
+from model.findings import RHYTHM_NAMES, TYPE_NAMES, Findings, Interval, StripFindings
+
+ROW_S, COLUMN_S = 10.0, 2.5
+ROWS = 4  # of a page
+MAX_SHEETS = 6
+_COLUMNS = (("I", "II", "III"), ("aVR", "aVL", "aVF"), ("V1", "V2", "V3"), ("V4", "V5", "V6"))
+_MIN_LEADS = 6  # with fewer, most of the usual page would be empty
+_LEFT, _RIGHT, _TOP, _ROW_MM = 13.0, 150.0, 38.0, 30.0
+_START = _LEFT + 15.0  # of the traces; the pulse stands before them
+_REACH = 19.0  # a tall R wave may enter the next row, not leave it
+_BAR_MM = 1.2
+_LINE_MM = 3.4  # of the findings: room for nine
+_RHYTHM_ROWS = 2
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One page."""
+
+    shapes: tuple[Shape, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A lead from `start_s` to `end_s`, drawn in `row` from `x` on; `ecg` has it or not."""
+
+    lead: str
+    start_s: float
+    end_s: float
+    row: int
+    x: float
+    strip: bool = False  # whether it shows all findings, those of other leads too
+
+    @property
+    def y(self) -> float:
+        """Height of the baseline."""
+        return _TOP + _ROW_MM * (self.row + 0.5)
+
+
+def sheets(exam: Exam, findings: Findings, issued: str) -> tuple[Sheet, ...]:
+    """Return the pages of one report, the first with the findings.
+
+    Args:
+        exam: the recording and whose it is.
+        findings: what was found in it.
+        issued: when, as it shall be printed.
+    """
+    cells = list(_cells(exam.ecg))
+    count = min(max(cell.row for cell in cells) // ROWS + 1, MAX_SHEETS)
+    shown_s = max(cell.end_s for cell in cells if cell.row < count * ROWS)
+    made = []
+    for n in range(count):
+        mine = [_on_sheet(cell, n) for cell in cells if cell.row // ROWS == n]
+        head = _head(exam, findings, issued, f"{n + 1} of {count}")
+        body = [shape for cell in mine for shape in _drawn(exam.ecg, findings, cell)]
+        foot = _foot(findings, exam.ecg, shown_s) if n == 0 else []
+        grid = Grid(_LEFT, _TOP, 270, round(ROWS * _ROW_MM))
+        made.append(Sheet((grid, *head, *_pulses(), *body, *foot)))
+    return tuple(made)
+
+
+def _on_sheet(cell: _Cell, sheet: int) -> _Cell:
+    moved = cell.row - sheet * ROWS
+    return _Cell(cell.lead, cell.start_s, cell.end_s, moved, cell.x, cell.strip)
+
+
+def _cells(ecg: Ecg) -> Iterator[_Cell]:
+    if len(ecg.leads) >= _MIN_LEADS and ecg.duration_s <= ROW_S + 1.0:
+        for column, leads in enumerate(_COLUMNS):
+            x = _START + column * COLUMN_S * MM_PER_S
+            for row, lead in enumerate(leads):
+                yield _Cell(lead, column * COLUMN_S, (column + 1) * COLUMN_S, row, x)
+        rhythm = next(lead for lead in ("II", "I", *LEADS_12) if lead in ecg.leads)
+        yield _Cell(rhythm, 0.0, ROW_S, 3, _START, strip=True)
+        return
+    row = 0
+    for start in np.arange(0.0, ecg.duration_s, ROW_S):
+        for lead in ecg.leads:
+            yield _Cell(lead, float(start), float(start) + ROW_S, row, _START, strip=True)
+            row += 1
+
+
+def _drawn(ecg: Ecg, findings: Findings, cell: _Cell) -> Iterator[Shape]:
+    faults = {fault.lead: fault.reason for fault in findings.quality.lead_faults}
+    label = cell.lead if cell.lead in ecg.leads else f"{cell.lead} not recorded"
+    if cell.lead in faults:
+        label += f" ({faults[cell.lead].replace('-', ' ')}: not used)"
+    if cell.strip and cell.start_s > 0:
+        label += f"  {cell.start_s:.0f} s"
+    yield Text(cell.x + 1.0, cell.y - 10.5, 3.2, label, bold=True)
+    if cell.lead in ecg.leads:
+        rate = ecg.sampling_rate_hz
+        shown = slice(round(cell.start_s * rate), round(cell.end_s * rate))
+        yield from traces(ecg.lead(cell.lead)[shown], rate, cell.x, cell.y, _REACH)
+    yield from _marks(findings, cell)
+
+
+def _marks(findings: Findings, cell: _Cell) -> Iterator[Shape]:
+    """Draw bars under the stretches that speak for a flagged finding, and letters over ectopy."""
+    intervals = findings.explanation.intervals if findings.explanation else ()
+    told: dict[str, float] = {}
+    for interval in _merged(i for i in intervals if cell.strip or i.lead == cell.lead):
+        low, high = max(interval.start_s, cell.start_s), min(interval.end_s, cell.end_s)
+        if low >= high:
+            continue
+        level = told.setdefault(interval.type_code, len(told) * 2.6)
+        x, y = cell.x + (low - cell.start_s) * MM_PER_S, cell.y + 11.0 + level
+        width = (high - low) * MM_PER_S
+        yield Bar(x, y, width, _BAR_MM)
+        yield Text(x + width + 0.5, y + 1.4, 2.3, _code(interval.type_code))
+    if cell.strip and findings.strip:
+        for beat in findings.strip.beats:
+            if beat.aami_class in "SVF" and cell.start_s <= beat.time_s < cell.end_s:
+                x = cell.x + (beat.time_s - cell.start_s) * MM_PER_S
+                yield Text(x - 0.8, cell.y - 13.0, 2.8, beat.aami_class, bold=True)
+
+
+def _merged(intervals: Iterator[Interval]) -> list[Interval]:
+    """Leave one of several that name the same stretch for the same finding in other leads."""
+    first: dict[tuple[str, float, float], Interval] = {}
+    for interval in intervals:
+        first.setdefault((interval.type_code, interval.start_s, interval.end_s), interval)
+    return sorted(first.values(), key=lambda i: (i.type_code, i.start_s))
+
+
+def _code(type_code: str) -> str:
+    return "anomaly" if type_code not in TYPE_NAMES else type_code
+
+
+def _pulses() -> Iterator[Shape]:
+    """Draw the calibration pulse of each row: 1 mV for 0.2 s."""
+    up, wide = MM_PER_MV, 0.2 * MM_PER_S
+    for row in range(ROWS):
+        y = _TOP + _ROW_MM * (row + 0.5)
+        corners = [(2, 0), (4, 0), (4, up), (4 + wide, up), (4 + wide, 0), (6 + wide, 0)]
+        points = [[_LEFT + x, y - height] for x, height in corners]
+        yield Trace(np.rint(np.array(points) * 100).astype(np.int32), 0.3)
+
+
+def _head(exam: Exam, findings: Findings, issued: str, page: str) -> Iterator[Shape]:
+    yield Text(_LEFT, 13.0, 4.6, "ECG ANALYSIS BY AI - PRELIMINARY", bold=True)
+    yield Text(_LEFT, 18.5, 3.4, LABEL, bold=True)
+    authority = f" ({exam.patient.authority})" if exam.patient.authority else ""
+    left = (
+        ("Patient", f"{exam.patient.identifier}{authority}"),
+        ("Recorded", moment_in_words(exam.acquired)),
+        ("Order", exam.placer_order or exam.filler_order or "-"),
+    )
+    right = (("Issued", issued), ("Exam", str(exam.id)), ("Page", page))
+    for x, column in ((_LEFT, left), (_RIGHT, right)):
+        for n, (name, value) in enumerate(column):
+            yield Text(x, 24.0 + 4.2 * n, 3.0, name, ink="grey")
+            yield Text(x + 18.0, 24.0 + 4.2 * n, 3.0, value)
+    if findings.strip:
+        yield Text(_RIGHT, 18.5, 3.4, f"Heart rate {rate_in_words(findings.strip)}", bold=True)
+
+
+def _foot(findings: Findings, ecg: Ecg, shown_s: float) -> Iterator[Shape]:
+    top = _TOP + ROWS * _ROW_MM + 4.5
+    scale = f"{MM_PER_S:g} mm/s   {MM_PER_MV:g} mm/mV   {ecg.sampling_rate_hz:g} Hz   unfiltered"
+    if shown_s < ecg.duration_s:
+        scale += f"   the first {shown_s:.0f} s of {ecg.duration_s:.0f} s are shown"
+    yield Text(_LEFT, top, 2.6, scale, ink="grey")
+    for n, (name, result, threshold, where) in enumerate(_rows(findings)):
+        y = top + 5.0 + _LINE_MM * n
+        flagged = threshold.startswith("!")
+        yield Text(_LEFT, y, 3.0, name, bold=flagged)
+        yield Text(_LEFT + 52, y, 3.0, result, bold=flagged)
+        yield Text(_LEFT + 66, y, 3.0, threshold.lstrip("!"), bold=flagged)
+        yield Text(_LEFT + 106, y, 2.6, where)
+    for n, line in enumerate(_notes(findings)):
+        yield Text(_LEFT, 200.0 + 3.4 * n, 2.5, line, ink="grey")
+
+
+def _rows(findings: Findings) -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, result, threshold (with `!` where it was reached) and where."""
+    if not findings.quality.scorable:
+        yield "Could not be analysed", "", "", quality_in_words(findings.quality)
+        return
+    for t in findings.types:
+        mark = "!" if t.flagged else ""
+        where = places(findings, t.code) if t.flagged else ""
+        said = f"{mark}{'FLAGGED' if mark else 'below'} (from {t.threshold:.2f})"
+        yield TYPE_NAMES[t.code], f"{t.probability:.2f}", said, where
+    if findings.anomaly_score is not None and findings.anomaly_threshold is not None:
+        mark = "!" if findings.anomalous else ""
+        said = f"{mark}{'FLAGGED' if mark else 'below'} (from {findings.anomaly_threshold:.2f})"
+        where = places(findings, "anomaly") if mark else ""
+        yield "Differs from normal ECGs", f"{findings.anomaly_score:.2f}", said, where
+    if findings.strip:
+        yield from _strip_rows(findings.strip)
+
+
+def _strip_rows(strip: StripFindings) -> Iterator[tuple[str, str, str, str]]:
+    for r in strip.rhythms[:_RHYTHM_ROWS]:
+        where = f"{r.start_s:.1f}-{r.end_s:.1f} s, {measured_in_words(r)}"
+        yield RHYTHM_NAMES[r.code], "", "!FLAGGED", where
+    if not strip.rhythms:
+        yield "Rhythm", "", "no finding", ""
+    elif (more := len(strip.rhythms) - _RHYTHM_ROWS) > 0:
+        yield "Further rhythm findings", f"{more}", "", ""
+    if beats := ectopy_in_words(strip):
+        yield "Ectopic beats", "", "!FLAGGED", f"{beats}, of {len(strip.beats)} beats"
+
+
+def _notes(findings: Findings) -> Iterator[str]:
+    models = dict.fromkeys(
+        f"{m.name} {m.version} ({m.sha256[:12]})"
+        for m in (findings.model, *((findings.strip.model,) if findings.strip else ()))
+    )
+    yield f"Quality: {quality_in_words(findings.quality)}.   Model: {', '.join(models)}"
+    yield f"Bars: stretches that speak for a flagged finding. {LABEL} {CAVEAT}"

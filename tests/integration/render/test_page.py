@@ -1,0 +1,187 @@
+"""What stands on the page, and where."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from db.records import PatientRef
+from integration.render.page import MAX_SHEETS, sheets
+from integration.render.shapes import HEIGHT_MM, WIDTH_MM, Bar, Grid, Text, Trace
+from model.ecg import LEADS_12, Ecg
+from model.findings import LeadFault, Quality
+
+ISSUED = "2026-03-01 13:31:02"
+
+
+def ecg(leads=LEADS_12, seconds=10.0, rate=100.0):
+    n = round(seconds * rate)
+    wave = np.sin(np.arange(n) / 10).astype(np.float32)
+    return Ecg(np.stack([wave] * len(leads)), leads, rate)
+
+
+@pytest.fixture
+def pages(exam, findings_of):
+    def make(kind="flagged", recording=None, **changes):
+        about = replace(exam, ecg=recording or ecg(), **changes)
+        return sheets(about, findings_of(kind), ISSUED)
+
+    return make
+
+
+def texts(sheet):
+    return [s.text for s in sheet.shapes if isinstance(s, Text)]
+
+
+def extent(shape):
+    if isinstance(shape, Trace):
+        low, high = shape.points.min(axis=0) / 100, shape.points.max(axis=0) / 100
+        return low[0], low[1], high[0], high[1]
+    if isinstance(shape, Text):
+        # Helvetica is about half as wide as it is high.
+        return (
+            shape.x,
+            shape.y - shape.size_mm,
+            shape.x + len(shape.text) * shape.size_mm * 0.5,
+            shape.y,
+        )
+    return shape.x, shape.y, shape.x + shape.width, shape.y + shape.height
+
+
+def test_twelve_leads_and_a_rhythm_strip(pages):
+    (page,) = pages()
+    labels = [t for t in texts(page) if t in LEADS_12]
+    assert sorted(labels) == sorted([*LEADS_12, "II"])
+    lines = [s for s in page.shapes if isinstance(s, Trace)]
+    assert len(lines) == 13 + 4  # and a pulse a row
+    widths = sorted(round(np.ptp(s.points[:, 0]) / 100) for s in lines)
+    assert widths == [9] * 4 + [62] * 12 + [250]
+
+
+def test_the_pulse_is_a_millivolt(pages):
+    (page,) = pages()
+    pulses = [s for s in page.shapes if isinstance(s, Trace)][:4]
+    assert {np.ptp(p.points[:, 1]) for p in pulses} == {1000}
+
+
+def test_everything_stands_on_the_paper(exam, any_findings):
+    for sheet in sheets(replace(exam, ecg=ecg()), any_findings, ISSUED):
+        for shape in sheet.shapes:
+            left, top, right, bottom = extent(shape)
+            assert 5 <= left <= right <= WIDTH_MM - 5, shape
+            assert 5 <= top <= bottom <= HEIGHT_MM - 5, shape
+
+
+def test_the_page_says_what_it_is_and_whose(pages):
+    said = " ".join(texts(pages()[0]))
+    for words in (
+        "ECG ANALYSIS BY AI - PRELIMINARY",
+        "AI-generated, not yet reviewed by a clinician.",
+        "MRN-4711 (ST-ELSEWHERE)",
+        "PLACER-1",
+        "2026-03-01 08:30:15-05:00",
+        ISSUED,
+        "25 mm/s   10 mm/mV   100 Hz",
+        "resting-12 1.2.0",
+        "not a diagnosis",
+    ):
+        assert words in said
+
+
+def test_findings_with_probability_threshold_and_place(pages):
+    said = texts(pages()[0])
+    row = said.index("Myocardial infarction")
+    assert said[row + 1 : row + 4] == [
+        "0.91",
+        "FLAGGED (from 0.50)",
+        "V2, 3.1-3.5 s; V5, 7.0-7.4 s",
+    ]
+    row = said.index("Conduction disturbance")
+    assert said[row + 1 : row + 4] == ["0.03", "below (from 0.50)", ""]
+
+
+def bars(sheet):
+    return [s for s in sheet.shapes if isinstance(s, Bar)]
+
+
+def test_attended_stretches_are_marked_in_time(pages):
+    (page,) = pages()
+    rhythm = [b for b in bars(page) if b.y > 135]
+    # 3.12-3.52 s and 7.04-7.36 s (MI), 1.0-1.4 s (CD), 7.1-7.5 s (anomaly) of the strip
+    assert sorted(round(b.x - 28.0, 1) for b in rhythm) == [25.0, 78.0, 176.0, 177.5]
+    assert sorted(round(b.width, 1) for b in rhythm) == [8.0, 10.0, 10.0, 10.0]
+
+
+def test_a_stretch_is_marked_in_its_lead_where_that_lead_shows_the_time(pages):
+    (page,) = pages()
+    others = [b for b in bars(page) if b.y < 135]
+    # V2 shows 5.0-7.5 s, V5 7.5-10 s, aVL 2.5-5 s: none of the stretches lies there.
+    assert others == []
+
+
+def test_nothing_is_marked_when_nothing_is_flagged(pages):
+    assert bars(pages("unflagged")[0]) == []
+
+
+def test_ectopic_beats_are_lettered(pages):
+    (page,) = pages("rhythm")
+    letters = [t for t in texts(page) if t in {"V", "S", "F"}]
+    assert letters == ["V", "S", "V"]
+    said = " ".join(texts(page))
+    assert "Atrial fibrillation or flutter FLAGGED" in " ".join(t for t in said.split(" ") if t)
+    assert "0.0-6.5 s, probability 0.83, flagged from 0.50" in said
+    assert "2 ventricular, 1 supraventricular, of 10 beats" in said
+    assert "Heart rate 72/min" in said
+
+
+def test_what_could_not_be_analysed_says_so(pages):
+    said = texts(pages("unscorable")[0])
+    assert "Could not be analysed" in said
+    assert not any(word in text for text in said for word in ("below", "FLAGGED"))
+
+
+def test_a_lead_that_was_not_used_says_why(pages, exam, findings_of):
+    said = texts(pages("limited")[0])
+    assert "V1 (noise: not used)" in said
+    assert "V2 (flat line: not used)" in said
+
+
+def test_a_missing_lead_is_named_as_missing(pages):
+    (page,) = pages(recording=ecg(LEADS_12[:6]))
+    assert texts(page).count("V3 not recorded") == 1
+
+
+@pytest.mark.parametrize(
+    ("leads", "seconds", "rows", "n_pages"),
+    [(("II",), 10.0, 1, 1), (("II", "V1"), 10.0, 2, 1), (("I",), 60.0, 6, 2), (("I",), 5.0, 1, 1)],
+)
+def test_strips(pages, leads, seconds, rows, n_pages):
+    made = pages("strip", ecg(leads, seconds))
+    assert len(made) == n_pages
+    lines = [
+        s for p in made for s in p.shapes if isinstance(s, Trace) and np.ptp(s.points[:, 0]) > 1000
+    ]
+    assert len(lines) == rows
+
+
+def test_a_long_recording_has_a_last_page_and_says_so(pages):
+    made = pages("strip", ecg(("I",), 3000.0))
+    assert len(made) == MAX_SHEETS
+    assert any("first 240 s" in text for text in texts(made[0]))
+
+
+def test_grid_is_ecg_paper(pages):
+    (grid,) = [s for s in pages()[0].shapes if isinstance(s, Grid)]
+    assert (grid.width % 5, grid.height % 5) == (0, 0)
+
+
+def test_patient_without_authority(pages):
+    said = texts(pages(patient=PatientRef("77"))[0])
+    assert "77" in said
+
+
+def test_faults_of_leads_that_are_not_there_do_not_matter(exam, findings_of):
+    quality = Quality("limited", (), (LeadFault("V1", "noise"),))
+    findings = replace(findings_of("limited"), quality=quality)
+    (page,) = sheets(replace(exam, ecg=ecg(LEADS_12[:6])), findings, ISSUED)
+    assert "V1 not recorded (noise: not used)" in texts(page)
