@@ -210,13 +210,14 @@ def _inconsistent(detail_mv: Array, leads: list[str]) -> bool:
     """Whether some identity of Einthoven's triangle fails among these leads."""
     rows = dict(zip(leads, detail_mv, strict=True))
     limb = [rows[name] for name in ("I", "II", "III", "aVR", "aVL", "aVF") if name in rows]
+    largest = max((_rms(row) for row in limb), default=0.0)
     for terms in EINTHOVEN.values():
         if all(name in rows for name, _ in terms):
             rest = sum((factor * rows[name] for name, factor in terms), np.zeros(1, np.float32))
-            if _rms(rest) > MAX_EINTHOVEN_RESIDUAL * max(_rms(row) for row in limb):
+            if _rms(rest) > MAX_EINTHOVEN_RESIDUAL * largest:
                 return True
     return False
 
 
 def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
+    return float(np.sqrt(np.dot(values, values) / len(values)))
