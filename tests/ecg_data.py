@@ -31,11 +31,30 @@ def ptbxl_headers(tmp_path_factory):
 @pytest.fixture(scope="session")
 def nstdb(tmp_path_factory):
     """Folder of the three MIT-BIH noise recordings."""
+    return _expanded("nstdb", "ma.hea", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def mitdb(tmp_path_factory):
+    """Folder of the MIT-BIH recordings of DS1 and the paced ones."""
+    return _expanded("mitdb", "101.hea", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def bxb():
+    """Folder of test annotations and what the reference comparator printed about them."""
+    if not (PACKED / "bxb" / "101.tst").is_file():
+        pytest.skip("bxb's reference results are not in ../shared/data")
+    return PACKED / "bxb"
+
+
+def _expanded(name, header, tmp_path_factory):
     if given := os.environ.get("ECG_DATA"):
-        return Path(given) / "nstdb"
-    if not (PACKED / "nstdb.tar.xz").is_file():
-        pytest.skip("NSTDB is neither at $ECG_DATA nor in ../shared/data")
-    folder = tmp_path_factory.mktemp("nstdb")
-    with tarfile.open(PACKED / "nstdb.tar.xz") as archive:
+        return Path(given) / name
+    packed = PACKED / f"{name}.tar.xz"
+    if not packed.is_file():
+        pytest.skip(f"{name} is neither at $ECG_DATA nor in ../shared/data")
+    folder = tmp_path_factory.mktemp(name)
+    with tarfile.open(packed) as archive:
         archive.extractall(folder, filter="data")
-    return next(folder.rglob("ma.hea")).parent
+    return next(folder.rglob(header)).parent
