@@ -70,18 +70,18 @@ def assess_quality(ecg: Ecg) -> Quality:
         return Quality("unscorable", ("too-short",))
     missing = np.isnan(ecg.voltage_mv)
     has_gaps = bool(missing.any())
-    voltage_mv = _filled(ecg.voltage_mv, missing) if has_gaps else ecg.voltage_mv
-    grid_mv, rate_hz = _grid(voltage_mv, ecg.sampling_rate_hz)
+    voltage_mv = filled(ecg.voltage_mv, missing) if has_gaps else ecg.voltage_mv
+    grid_mv, rate_hz = block_means(voltage_mv, ecg.sampling_rate_hz)
     baseline_mv = uniform_filter1d(grid_mv, round(BASELINE_S * rate_hz), axis=1, mode="nearest")
     detail_mv = grid_mv - baseline_mv
-    ranges_mv = _ranges(grid_mv, round(rate_hz))
+    ranges_mv = second_ranges_mv(grid_mv, round(rate_hz))
 
     dead = {
         "lead-missing-samples": missing.mean(axis=1) > MAX_MISSING_SHARE
         if has_gaps
         else np.zeros(len(ecg.leads), bool),
         "flat-line": (ranges_mv < FLAT_RANGE_MV).mean(axis=1) > FLAT_SHARE,
-        "saturated": _saturated(voltage_mv),
+        "saturated": saturated(voltage_mv),
         "lead-off": np.abs(np.median(grid_mv, axis=1)) > MAX_OFFSET_MV,
     }
     alive = ~np.logical_or.reduce(list(dead.values()))
@@ -95,7 +95,7 @@ def assess_quality(ecg: Ecg) -> Quality:
         **dead,
         "lead-off": dead["lead-off"] | (unrepeated & quiet),
         "baseline": np.ptp(baseline_mv, axis=1) > MAX_WANDER_MV,
-        "noise": unrepeated | (_high_frequency_mv(grid_mv) > MAX_HIGH_FREQUENCY_MV),
+        "noise": unrepeated | (high_frequency_mv(grid_mv) > MAX_HIGH_FREQUENCY_MV),
     }
     usable = ~np.logical_or.reduce(list(faults.values()))
 
@@ -120,7 +120,7 @@ def _faults(leads: tuple[str, ...], faults: dict[str, Mask]) -> tuple[LeadFault,
     return tuple(LeadFault(lead, why) for lead, why in zip(leads, first, strict=True) if why)
 
 
-def _filled(voltage_mv: Array, missing: Mask) -> Array:
+def filled(voltage_mv: Array, missing: Mask) -> Array:
     """Put each lead's median where it has no value, so that gaps add no slope of their own."""
     empty = missing.all(axis=1)
     level = np.zeros(len(voltage_mv), np.float32)
@@ -129,7 +129,7 @@ def _filled(voltage_mv: Array, missing: Mask) -> Array:
     return filled
 
 
-def _grid(voltage_mv: Array, rate_hz: float) -> tuple[Array, float]:
+def block_means(voltage_mv: Array, rate_hz: float) -> tuple[Array, float]:
     """Average blocks of samples down to 67-150 Hz."""
     size = max(1, round(rate_hz / GRID_RATE_HZ))
     if size == 1:
@@ -142,7 +142,7 @@ def _grid(voltage_mv: Array, rate_hz: float) -> tuple[Array, float]:
     return total, rate_hz / size
 
 
-def _ranges(grid_mv: Array, n_second: int) -> Array:
+def second_ranges_mv(grid_mv: Array, n_second: int) -> Array:
     """Peak-to-peak of every whole second, `(n_leads, n_seconds)`."""
     n_seconds = grid_mv.shape[1] // n_second
     seconds = grid_mv[:, : n_seconds * n_second].reshape(len(grid_mv), n_seconds, n_second)
@@ -150,7 +150,8 @@ def _ranges(grid_mv: Array, n_second: int) -> Array:
     return ranges
 
 
-def _saturated(voltage_mv: Array) -> Mask:
+def saturated(voltage_mv: Array) -> Mask:
+    """Which leads lie at one extreme for long, far off their middle, `(n_leads,)`."""
     clipped = np.zeros(len(voltage_mv), bool)
     middle = np.median(voltage_mv[:, ::5], axis=1, keepdims=True)
     for rail in (voltage_mv.max(axis=1, keepdims=True), voltage_mv.min(axis=1, keepdims=True)):
@@ -160,7 +161,8 @@ def _saturated(voltage_mv: Array) -> Mask:
     return clipped
 
 
-def _high_frequency_mv(grid_mv: Array) -> Array:
+def high_frequency_mv(grid_mv: Array) -> Array:
+    """Median bend between neighbours on the grid, `(n_leads,)`: mains, muscle, a loose contact."""
     bend = np.abs(grid_mv[:, 1:-1] - (grid_mv[:, :-2] + grid_mv[:, 2:]) / 2)
     level: Array = np.median(bend, axis=1)
     return level
