@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from integration.cli.progress import progress
+
+if TYPE_CHECKING:
+    from model.datasets.ptbxl import PtbXl
 
 VALIDATION_FOLDS = (9,)
 
@@ -24,12 +28,25 @@ def export(*, model_path: Path, data_path: Path) -> None:
     Compared on PTB-XL fold 9. Prints the largest differences; a bundle that drifts is left as it
     was. Needs the package onnx (extra `train`).
     """
+    from model.datasets import ptbxl  # noqa: PLC0415 (torch is slow to import: only here)
+
+    click.echo(json.dumps(with_graphs(model_path, ptbxl.load(data_path, VALIDATION_FOLDS))))
+
+
+def with_graphs(folder: Path, data: "PtbXl") -> dict[str, Any]:
+    """Write the graphs of a bundle folder if they agree with torch on `data`.
+
+    Returns:
+        How many ECGs were compared, and the largest differences.
+
+    Raises:
+        BundleError: `graph-drifts`, or the folder is not a sound bundle.
+    """
     from model import export as exporting  # noqa: PLC0415 (torch is slow to import: only here)
-    from model.datasets import ptbxl  # noqa: PLC0415
+    from model.datasets.ptbxl import millivolts  # noqa: PLC0415
     from model.signal import remove_baseline  # noqa: PLC0415
 
-    data = ptbxl.load(data_path, VALIDATION_FOLDS)
-    ecgs = remove_baseline(ptbxl.millivolts(data.voltage_uv))
+    ecgs = remove_baseline(millivolts(data.voltage_uv))
     with progress("comparing", len(ecgs)) as advance:
-        drifts = exporting.export(model_path, ecgs, advance)
-    click.echo(json.dumps({"ecgs": len(ecgs), "largest_drift": drifts}))
+        drifts = exporting.export(folder, ecgs, advance)
+    return {"ecgs": len(ecgs), "largest_drift": drifts}

@@ -2,14 +2,18 @@
 
 import json
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from integration.cli.export import with_graphs
 from integration.cli.progress import Advance, progress
+from model.errors import BundleError
 
 if TYPE_CHECKING:
+    from model.datasets.ptbxl import PtbXl
     from model.resting.training import Progress
 
 TRAINING_FOLDS, VALIDATION_FOLDS = tuple(range(1, 9)), (9,)
@@ -52,7 +56,8 @@ def train(
 ) -> None:
     """Train the resting 12-lead network: PTB-XL folds 1-8, validated on fold 9.
 
-    Uses a GPU where there is one. Every epoch is kept; --resume goes on after the last one.
+    Uses a GPU where there is one. Every epoch is kept; --resume goes on after the last one. Where
+    the extra `train` is installed, the finished bundle also gets its ONNX graphs.
     """
     from model.bundle import save_bundle  # noqa: PLC0415 (torch is slow to import: only here)
     from model.datasets import ptbxl  # noqa: PLC0415
@@ -83,6 +88,18 @@ def train(
     target = bundle or run_dir / "bundle"
     save_bundle(target, frozen)
     click.echo(f"{target}: {NAME} {VERSION}, weights {frozen.identity.sha256}")
+    _add_graphs(target, check)
+
+
+def _add_graphs(bundle: Path, data: "PtbXl") -> None:
+    """A finished training is not lost when there can be no graphs: the bundle runs on torch."""
+    if find_spec("onnx") is None:
+        click.echo("no ONNX graphs: install the extra `train`, then hisbundle export", err=True)
+        return
+    try:
+        click.echo(json.dumps(with_graphs(bundle, data)))
+    except BundleError as error:
+        click.echo(f"no ONNX graphs: {error}", err=True)
 
 
 class _EpochBars:
