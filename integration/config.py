@@ -6,13 +6,21 @@ them all; a test keeps it complete.
 """
 
 import os
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -26,8 +34,40 @@ CONFIG_VARIABLE = "HISBUNDLE_CONFIG"
 DEFAULT_FILE = Path("hisbundle.toml")
 
 
+Charset = Literal["ascii", "utf-8", "iso8859-1", "iso8859-15"]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{name!r} is not a known zone") from None
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_known_zone)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TlsSettings(_Section):
+    """TLS of the HL7 v2 listener. Files that change are read again; connections stay."""
+
+    certificate: Path = Field(description="PEM: the listener's certificate and its chain")
+    key: Path = Field(description="PEM: its private key, without a passphrase")
+    client_ca: Path | None = Field(None, description="PEM: who may sign senders' certificates")
+    require_client_certificate: bool = Field(
+        default=True, description="refuse senders without one (mutual TLS)"
+    )
+    handshake_timeout_s: float = Field(10.0, gt=0, description="until a connection is secured")
+
+    @model_validator(mode="after")
+    def _somebody_signs(self) -> Self:
+        if self.require_client_certificate and self.client_ca is None:
+            raise ValueError("require_client_certificate needs client_ca")
+        return self
 
 
 class MllpSettings(_Section):
@@ -42,9 +82,48 @@ class MllpSettings(_Section):
         description="larger messages are refused; 12 leads x 1000 Hz x 60 s are about 4.5 MB",
     )
     max_connections: int = Field(256, ge=1, description="further senders wait in the backlog")
+    max_connections_per_peer: int = Field(
+        128, ge=1, description="further ones from the same address are closed at once"
+    )
+    max_buffered_bytes: int = Field(
+        2**28,
+        ge=2**20,
+        description="of unanswered messages over all connections; beyond it reading pauses",
+    )
     idle_timeout_s: float = Field(
         3600.0, gt=0, description="a connection silent for longer is closed"
     )
+    message_timeout_s: float = Field(
+        60.0, gt=0, description="from a message's first byte to its last, whatever comes between"
+    )
+    tls: TlsSettings | None = Field(None, description="without it: plain text")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return _is_loopback(self.host)
+
+
+class SenderSettings(_Section):
+    """One sender. What is given has to fit, each list by one of its values; * and ? are jokers."""
+
+    applications: tuple[str, ...] = Field((), description="MSH-3, its first component")
+    facilities: tuple[str, ...] = Field((), description="MSH-4, its first component")
+    networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="addresses it connects from, as 10.20.0.0/16"
+    )
+    certificates: tuple[str, ...] = Field((), description="CN or SAN of its client certificate")
+    time_zone: ZoneName | None = Field(None, description="as the general one, for this sender")
+    default_charset: Charset | None = Field(None, description="as the general one")
+    acknowledge: Literal["auto", "original", "enhanced"] = Field(
+        "auto", description="the mode; auto: as MSH-15 and MSH-16 say"
+    )
+
+    @model_validator(mode="after")
+    def _is_somebody(self) -> Self:
+        if not (self.applications or self.facilities or self.networks or self.certificates):
+            raise ValueError("give applications, facilities, networks or certificates")
+        return self
 
 
 class HttpSettings(_Section):
@@ -120,24 +199,29 @@ class Settings(BaseSettings):
         None, description="RabbitMQ or Redis URL; by default the worker has a queue of its own"
     )
     model_path: Path | None = Field(None, description="model bundle; by default the shipped one")
-    time_zone: str | None = Field(
+    time_zone: ZoneName | None = Field(
         None,
         description="zone of senders' times that carry none; without it such a time keeps "
         "its date alone",
     )
-    default_charset: Literal["ascii", "utf-8", "iso8859-1", "iso8859-15"] = Field(
-        "ascii", description="of messages whose MSH-18 is empty"
-    )
+    default_charset: Charset = Field("ascii", description="of messages whose MSH-18 is empty")
     allow_remote_plaintext: bool = Field(
         default=False,
         description="listen beyond loopback, and post to http:// beyond it, although nothing "
         "there encrypts or authenticates",
+    )
+    allow_unknown_senders: bool = Field(
+        default=False,
+        description="take messages of senders that no entry under senders fits",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of logs")
     mllp: MllpSettings = MllpSettings()
     http: HttpSettings = HttpSettings()
     fhir: FhirSettings = FhirSettings()
     worker: WorkerSettings = WorkerSettings()
+    senders: dict[str, SenderSettings] = Field(
+        {}, description="who may send; the first entry that fits a message counts"
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -152,17 +236,10 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
 
     @model_validator(mode="after")
-    def _zone_exists(self) -> Self:
-        if self.time_zone is not None:
-            try:
-                ZoneInfo(self.time_zone)
-            except (ZoneInfoNotFoundError, ValueError):
-                raise ValueError(f"time_zone: {self.time_zone!r} is not a known zone") from None
-        return self
-
-    @model_validator(mode="after")
     def _plaintext_stays_on_loopback(self) -> Self:
-        places = [("mllp.host", self.mllp.host), ("http.host", self.http.host)]
+        places = [("http.host", self.http.host)]
+        if self.mllp.tls is None:
+            places.append(("mllp.host", self.mllp.host))
         url = urlsplit(self.fhir.base_url or "")
         if url.scheme == "http":
             places.append(("fhir.base_url", url.hostname or ""))
@@ -172,6 +249,14 @@ class Settings(BaseSettings):
                     f"{setting}: {host} is not loopback; set allow_remote_plaintext "
                     "only where the network itself protects patients' data"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _certificates_are_asked_for(self) -> Self:
+        asked = self.mllp.tls is not None and self.mllp.tls.client_ca is not None
+        for name, sender in self.senders.items():
+            if sender.certificates and not asked:
+                raise ValueError(f"senders.{name}.certificates needs mllp.tls.client_ca")
         return self
 
     @property

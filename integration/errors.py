@@ -90,6 +90,9 @@ ANSWERS: dict[str, Answer] = {
     "batch-count-mismatch": Answer("AR", *_SEQUENCE, 422, "business-rule"),
     "version-unsupported": Answer("AR", *_VERSION, 422, "not-supported"),
     "field-malformed": Answer("AR", *_TYPE, 422, "value"),
+    # who sent it
+    "unknown-sender": Answer("AR", *_TABLE, 403, "forbidden"),
+    "sender-not-allowed": Answer("AR", *_TABLE, 403, "forbidden"),
     # whose ECG it is
     "patient-missing": Answer("AR", *_MISSING, 422, "required"),
     "patient-ambiguous": Answer("AR", *_SEQUENCE, 422, "business-rule"),
@@ -130,6 +133,7 @@ ANSWERS: dict[str, Answer] = {
     "checksum-mismatch": Answer("AR", *_TYPE, 422, "value"),
     # not the sender's fault
     "store-unavailable": Answer("AE", *_INTERNAL, 503, "transient"),
+    "message-timeout": Answer("AE", *_INTERNAL, 503, "timeout"),
     "overloaded": Answer("AE", *_INTERNAL, 503, "throttled"),
     "internal-error": Answer("AE", *_INTERNAL, 500, "exception"),
 }

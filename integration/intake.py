@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from uuid import UUID
 
 from db.errors import StoreUnavailable
@@ -21,7 +21,8 @@ from integration.hl7v2.charsets import narrow
 from integration.hl7v2.decode import decode
 from integration.hl7v2.framing import Frame, Junk, Received
 from integration.hl7v2.header import Header, parse_batch_header, parse_header
-from integration.hl7v2.modes import BETWEEN_ANSWERS, answers
+from integration.hl7v2.modes import BETWEEN_ANSWERS, AckMode, answers
+from integration.senders import DENIED, Peer, Senders
 from model.errors import EcgError
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,12 @@ class _Verdict:
     state: MessageState
     exams: Sequence[NewExam] = ()
     refusal: Refused | None = None
+    mode: AckMode = AckMode.AUTO
+
+    @property
+    def denied(self) -> bool:
+        """Whether it did not come from whom it names."""
+        return self.refusal is not None and self.refusal.reason in DENIED
 
 
 class Hl7Intake:
@@ -46,9 +53,8 @@ class Hl7Intake:
         self,
         store: Store,
         ring: Callable[[Sequence[UUID]], None] | None,
+        senders: Senders,
         *,
-        default_charset: str,
-        zone: tzinfo | None,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         """Take what every answer needs.
@@ -56,34 +62,43 @@ class Hl7Intake:
         Args:
             store: where messages go.
             ring: rings a worker for each exam; None: the workers' sweep looks by itself.
-            default_charset: Python codec of messages whose MSH-18 is empty.
-            zone: of time stamps without one, or None.
+            senders: who may send, and how their messages are read.
             clock: returns the aware time.
         """
         self._store = store
         self._ring = ring
-        self._default_charset = default_charset
-        self._zone = zone
+        self._senders = senders
         self._clock = clock
 
-    def answer(self, received: Received) -> bytes:
+    def answer(self, received: Received, peer: Peer) -> bytes:
         """Store what was received and return the acknowledgement; never raises for its content.
 
         Empty when the sender wants none (enhanced mode); several as `modes.BETWEEN_ANSWERS` says.
         """
         if isinstance(received, Frame) and is_batch(received.payload):
-            return self._answer_batch(received)
-        return self._store_verdict(received, self._judge(received))
+            return self._answer_batch(received, peer)
+        return self._store_verdict(received, self._judge(received, peer), peer)
 
-    def _answer_batch(self, received: Frame) -> bytes:
+    def refuse_connection(self, peer: Peer, reason: str) -> None:
+        """Record that a connection was not served: once a day for an address and a reason."""
+        now = self._clock()
+        event = f"{now:%Y-%m-%d} {peer.address} {reason}".encode()
+        message = NewMessage.whole("connection", peer.address, "", event, now)
+        try:
+            self._store.accept(message, MessageState.REFUSED, reason, b"")
+        except StoreUnavailable as error:
+            _log.warning("refused connection not stored reason=%s", error.reason)
+
+    def _answer_batch(self, received: Frame, peer: Peer) -> bytes:
         """Answer each message of a batch as if it had come alone, or refuse the whole."""
         try:
             batch = split_batch(received.payload)
         except Refused as refusal:
-            return self._store_verdict(received, _refused(_header_of_batch(received), refusal))
+            verdict = _refused(_header_of_batch(received), refusal)
+            return self._store_verdict(received, verdict, peer)
         answers = [
             [
-                self.answer(Frame(message)).replace(BETWEEN_ANSWERS, b"")
+                self.answer(Frame(message), peer).replace(BETWEEN_ANSWERS, b"")
                 for message in group.messages
             ]
             for group in batch.groups
@@ -91,7 +106,7 @@ class Hl7Intake:
         own = hashlib.sha256(received.payload).hexdigest()[:20].upper()
         return encode_batch_answer(batch, answers, control_id=own, now=self._clock())
 
-    def _store_verdict(self, received: Received, verdict: _Verdict) -> bytes:
+    def _store_verdict(self, received: Received, verdict: _Verdict, peer: Peer) -> bytes:
         now = self._clock()
         message = _message(received, verdict.header, now)
         answer = _answer(verdict, message, now)
@@ -103,7 +118,7 @@ class Hl7Intake:
         except StoreUnavailable as error:
             _log.warning("message not stored id=%s reason=%s", message.id, error.reason)
             return _acknowledge(
-                verdict.header,
+                verdict,
                 message,
                 now,
                 Fault(error.reason, "send this message again later"),
@@ -120,33 +135,42 @@ class Hl7Intake:
         )
         if receipt.conflict:
             _log.warning("message %s shares its control id with another one", message.id)
+        if verdict.denied and reason:
+            _log.warning("message %s denied peer=%s reason=%s", message.id, peer.address, reason)
+            if receipt.duplicate:
+                # What the true sender was answered is not this peer's to hear.
+                self.refuse_connection(peer, reason)
+                return answer
         return receipt.answer
 
-    def _judge(self, received: Received) -> _Verdict:
+    def _judge(self, received: Received, peer: Peer) -> _Verdict:
         if isinstance(received, Junk):
             refusal = Refused(received.reason, received.detail)
             return _refused(self._header_of_junk(received), refusal)
-        header = None
+        header, mode = None, AckMode.AUTO
         try:
-            header = parse_header(received.payload, self._default_charset)
-            decoded = decode(
-                received.payload, default_charset=self._default_charset, zone=self._zone
-            )
+            header = parse_header(received.payload, self._senders.default.default_charset)
+            sender = self._senders.resolve(header, peer)
+            charset, mode = sender.default_charset, sender.ack_mode
+            if charset != self._senders.default.default_charset:
+                header = parse_header(received.payload, charset)
+            decoded = decode(received.payload, default_charset=charset, zone=sender.zone)
         except EcgError as error:
-            return _refused(header, as_refused(error))
+            return _refused(header, as_refused(error), mode)
         except Refused as error:
-            return _refused(header, error)
+            return _refused(header, error, mode)
         except Exception:  # noqa: BLE001 - whatever a message does to us, its sender is answered
             # Our fault: the bytes are kept, and the sender may send them again once it is mended.
             _log.exception("message could not be read bytes=%d", len(received.payload))
-            return _refused(header, Refused("internal-error", "this message could not be read"))
+            refusal = Refused("internal-error", "this message could not be read")
+            return _refused(header, refusal, mode)
         state = MessageState.ACCEPTED if decoded.exams else MessageState.NOT_ECG
-        return _Verdict(header, state, decoded.exams)
+        return _Verdict(header, state, decoded.exams, mode=mode)
 
     def _header_of_junk(self, junk: Junk) -> Header | None:
         """Return the header of a message that was too large or did not end, if it has one."""
         try:
-            return parse_header(junk.data, self._default_charset)
+            return parse_header(junk.data, self._senders.default.default_charset)
         except Refused:
             return None
 
@@ -158,8 +182,8 @@ def _header_of_batch(received: Frame) -> Header | None:
         return None
 
 
-def _refused(header: Header | None, refusal: Refused) -> _Verdict:
-    return _Verdict(header, MessageState.REFUSED, refusal=refusal)
+def _refused(header: Header | None, refusal: Refused, mode: AckMode = AckMode.AUTO) -> _Verdict:
+    return _Verdict(header, MessageState.REFUSED, refusal=refusal, mode=mode)
 
 
 def _message(received: Received, header: Header | None, now: datetime) -> NewMessage:
@@ -174,22 +198,22 @@ def _message(received: Received, header: Header | None, now: datetime) -> NewMes
 def _answer(verdict: _Verdict, message: NewMessage, now: datetime) -> bytes:
     refusal = verdict.refusal
     faults = [Fault(refusal.reason, refusal.detail, refusal.location)] if refusal else []
-    return _acknowledge(verdict.header, message, now, *faults)
+    return _acknowledge(verdict, message, now, *faults)
 
 
 def _acknowledge(
-    header: Header | None, message: NewMessage, now: datetime, *faults: Fault, stored: bool = True
+    verdict: _Verdict, message: NewMessage, now: datetime, *faults: Fault, stored: bool = True
 ) -> bytes:
     """Return the answers as one payload, each with its own MSH-10, made of the message's id.
 
     Of 20 characters, as old receivers demand.
     """
     outcome = answer_to(faults[0].reason).ack if faults else "AA"
-    codes = answers(header, outcome, stored=stored)
+    codes = answers(verdict.header, outcome, verdict.mode, stored=stored)
     ids = (message.id.hex[:20].upper(), message.id.hex[12:].upper())
     return BETWEEN_ANSWERS.join(
         acknowledge(
-            header,
+            verdict.header,
             code,
             faults=faults if code not in ("AA", "CA") else (),
             control_id=id_,

@@ -17,6 +17,7 @@ from integration.intake import Hl7Intake
 from integration.listeners.http import LOOPBACK_NAMES, create_app
 from integration.listeners.mllp import serve_mllp
 from integration.queue import SCORE, Bell, make_celery
+from integration.senders import senders_of
 from integration.supervisor import keep_worker
 
 _HTTP_GRACE_S = 10
@@ -27,21 +28,18 @@ def run(settings: Settings, *, with_worker: bool) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: `address-unusable`.
+        ConfigError: `senders-missing`, `address-unusable`, `tls-unusable`.
         HisbundleError: the database cannot be used.
     """
+    senders = senders_of(settings)
     if settings.embedded:
         db.migrate.upgrade(settings.database)
     else:
         db.migrate.check(settings.database)
     store = Store.open(settings.database)
     bell = None if settings.embedded else Bell(make_celery(settings))
-    intake = Hl7Intake(
-        store,
-        None if bell is None else lambda ids: bell.ring(SCORE, ids),
-        default_charset=settings.default_charset,
-        zone=settings.zone,
-    )
+    ring = None if bell is None else lambda ids: bell.ring(SCORE, ids)
+    intake = Hl7Intake(store, ring, senders)
     try:
         asyncio.run(_serve(settings, store, intake, with_worker=with_worker))
     finally:
@@ -57,7 +55,7 @@ async def _serve(settings: Settings, store: Store, intake: Hl7Intake, *, with_wo
     with _address_told(settings.http):
         http_socket = _listen(settings.http)
     with _address_told(settings.mllp):
-        mllp = await serve_mllp(settings.mllp, intake.answer)
+        mllp = await serve_mllp(settings.mllp, intake.answer, intake.refuse_connection)
     http = _http_server(settings.http, store)
     tasks = [asyncio.create_task(http.serve(sockets=[http_socket]))]
     if with_worker:

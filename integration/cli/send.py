@@ -15,9 +15,11 @@ from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.client import MllpClient
 from integration.hl7v2.framing import VT, Frame, Framer
 from integration.hl7v2.header import parse_header
+from integration.security.tls import client_context
 
 _MAX_MESSAGE_BYTES = 2**28
 _MANY = 20  # from here on a progress bar is worth its line
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _START = re.compile(rb"(?:^|(?<=[\r\n]))(?=MSH[^\w\s])")
 
 
@@ -44,9 +46,7 @@ def send() -> None:
 
 
 @send.command()
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("files", nargs=-1, required=True, type=_FILE)
 @click.option("--host", default="127.0.0.1", show_default=True, help="where the listener is")
 @click.option("--port", default=2575, show_default=True, type=click.IntRange(1, 65_535))
 @click.option(
@@ -57,17 +57,33 @@ def send() -> None:
     type=click.FloatRange(min=0, min_open=True),
     help="seconds to wait for an answer",
 )
+@click.option("--tls", "with_tls", is_flag=True, help="secure the connection")
+@click.option("--ca", type=_FILE, help="who may sign the listener's certificate  [implies --tls]")
+@click.option("--certificate", type=_FILE, help="the sender's own, for mutual TLS [implies --tls]")
+@click.option("--key", type=_FILE, help="its private key  [default: in the same file]")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
-def mllp(files: tuple[Path, ...], host: str, port: int, timeout_s: float, *, as_json: bool) -> None:
+def mllp(
+    *,
+    files: tuple[Path, ...],
+    host: str,
+    port: int,
+    timeout_s: float,
+    with_tls: bool,
+    ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    as_json: bool,
+) -> None:
     """Send HL7 v2 messages from FILES over MLLP and print each answer.
 
     A file holds one message or several, in MLLP blocks or one after the other. Ends with status 0
     when all were accepted (AA), else with 1.
     """
     messages = [(path, message) for path in files for message in _messages_of(path)]
+    tls = client_context(ca, certificate, key) if with_tls or ca or certificate else None
     many = len(messages) >= _MANY
     with progress("sending", len(messages)) if many else nullcontext(lambda: None) as advance:
-        sent = list(_send_all(messages, lambda: MllpClient(host, port, timeout_s), advance))
+        sent = list(_send_all(messages, lambda: MllpClient(host, port, timeout_s, tls), advance))
     accepted = sum(one.code == "AA" for one in sent)
     if as_json:
         told = [asdict(one) for one in sent]

@@ -1,6 +1,7 @@
 """The sending side of MLLP: one message, then its answer."""
 
 import socket
+from ssl import SSLContext
 from types import TracebackType
 from typing import Self
 
@@ -13,18 +14,27 @@ _READ_BYTES = 64 * 1024
 class MllpClient:
     """A connection to an MLLP listener; a context manager."""
 
-    def __init__(self, host: str, port: int, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, host: str, port: int, timeout_s: float = 30.0, tls: SSLContext | None = None
+    ) -> None:
         """Connect.
 
         Args:
             host: name or address.
             port: of the listener.
             timeout_s: for the connection, and for each step of an exchange.
+            tls: as `integration.security.tls.client_context` makes it; None: plain text.
 
         Raises:
-            OSError: no connection.
+            OSError: no connection, or none that is secure.
         """
         self._socket = socket.create_connection((host, port), timeout_s)
+        if tls is not None:
+            try:
+                self._socket = tls.wrap_socket(self._socket, server_hostname=host)
+            except OSError:
+                self._socket.close()
+                raise
         self._framer = Framer(_MAX_ANSWER_BYTES)
 
     def exchange(self, payload: bytes) -> bytes:

@@ -32,7 +32,7 @@ class Junk:
 
     Attributes:
         data: as they came, without the block's own VT; the first 64 kB when more came.
-        reason: `framing-invalid` or `message-too-large`.
+        reason: `framing-invalid`, `message-too-large` or `message-timeout`.
         detail: what was wrong, in one sentence.
         size: bytes that came.
         sha256: hex digest over all that came.
@@ -91,10 +91,25 @@ class Framer:
         yield from self.settle()
         yield from self._rejected()
 
+    def give_up(self) -> Iterator[Received]:
+        """Yield what has begun, as junk: the other side takes too long to end it."""
+        if self.begun:
+            yield self._reset().junk("message-timeout", "the block did not end in time")
+
     @property
     def ending(self) -> bool:
         """Whether a block lacks only its CR; `settle` then takes it without."""
         return self._state is _State.ENDING
+
+    @property
+    def begun(self) -> bool:
+        """Whether something has begun to arrive that has not ended."""
+        return self._state is not _State.OUTSIDE or self._pending.says_something
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of it."""
+        return len(self._pending.kept)
 
     def _text(self, data: bytes) -> Iterator[Received]:
         if not data:
@@ -135,7 +150,7 @@ class Framer:
 
     def _rejected(self) -> Iterator[Received]:
         pending = self._reset()
-        if pending.kept.strip(b"\r\n"):
+        if pending.says_something:
             yield pending.junk("framing-invalid", pending.fault)
 
     def _reset(self) -> "_Pending":
@@ -169,6 +184,11 @@ class _Pending:
     @property
     def overflowed(self) -> bool:
         return self.size > self._limit
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it is more than the line ends that may stand between blocks."""
+        return bool(self.kept.strip(b"\r\n"))
 
     def junk(self, reason: str, detail: str) -> Junk:
         if not self.overflowed:

@@ -1,4 +1,4 @@
-"""The MLLP listener: a shell that reads blocks, has each answered, and writes the answer.
+"""The MLLP listener: a shell that accepts connections and has each of their messages answered.
 
 One message at a time on a connection, its answer before the next is read, so a sender is slowed to
 the pace of the store and its order is kept. A fault in answering costs one message, never the
@@ -9,27 +9,32 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from integration.config import MllpSettings
 from integration.errors import Refused
 from integration.hl7v2.ack import Fault, acknowledge
-from integration.hl7v2.framing import Frame, Framer, Junk, Received, frame
+from integration.hl7v2.framing import Frame, Received
 from integration.hl7v2.header import parse_header
+from integration.hl7v2.modes import answers
+from integration.listeners.budget import Budget
+from integration.listeners.connection import Connection, Shared
+from integration.security.tls import ServerTls
+from integration.senders import Peer
 
 _log = logging.getLogger(__name__)
 
-Answer = Callable[[Received], bytes | None]
-_ReplyTo = Callable[[Received], Awaitable[bytes | None]]
+Answer = Callable[[Received, Peer], bytes | None]
+Refuse = Callable[[Peer, str], None]
 
-MAX_JUNK = 16  # a connection that brought so much junk is no HL7 sender
 _THREADS = 8  # answers in the making at the same time, over all connections
-_READ_BYTES = 64 * 1024
-_SETTLE_S = 0.5  # how long after FS its CR may stay out
-_WRITE_S = 10.0  # a peer that takes no answer for so long is given up
+_PATIENCE_S = 10.0  # a message that waits longer for a thread is sent back: the store is too slow
+_RELOAD_S = 5.0  # between two looks whether certificates have changed
 _BACKLOG = 128
 
 
@@ -40,32 +45,46 @@ class MllpListener:
         port: the port in use.
     """
 
-    def __init__(self, settings: MllpSettings, answer: Answer) -> None:
+    def __init__(self, settings: MllpSettings, answer: Answer, refuse: Refuse) -> None:
         """Take what every connection needs; `serve_mllp` starts it.
 
         Args:
             settings: of the listener.
             answer: returns the reply to a block; empty or None for silence; called in a thread, may
                 block, and has to have stored the message when it returns a positive reply.
+            refuse: records a connection that is not served, with the reason; called in a thread.
         """
         self._settings = settings
         self._answer = answer
+        self._refuse = refuse
+        tls = ServerTls(settings.tls) if settings.tls else None
+        self._shared = Shared(
+            settings,
+            tls,
+            Budget(settings.max_buffered_bytes),
+            self._reply_to,
+            self._record_refusal,
+        )
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="mllp")
         self._free = asyncio.Semaphore(settings.max_connections)
-        self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._per_peer: Counter[str] = Counter()
         self._socket = _listening_socket(settings.host, settings.port)
         self.port: int = self._socket.getsockname()[1]
-        self._accepting = asyncio.create_task(self._accept())
+        self._running = [asyncio.create_task(self._accept())]
+        if tls is not None:
+            self._running.append(asyncio.create_task(self._reload(tls)))
 
     async def stop(self) -> None:
         """Take no more connections, finish the messages in progress, close everything."""
-        self._accepting.cancel()
-        await asyncio.wait([self._accepting])
+        for task in self._running:
+            task.cancel()
+        await asyncio.wait(self._running)
         self._socket.close()
-        for task, connection in self._connections.items():
+        for connecting, connection in self._connections.items():
             connection.stopping = True
             if not connection.answering:
-                task.cancel()
+                connecting.cancel()
         if self._connections:
             await asyncio.wait(list(self._connections))
         await asyncio.to_thread(self._pool.shutdown)
@@ -82,109 +101,62 @@ class MllpListener:
                 _log.warning("mllp cannot accept: errno=%s", error.errno)
                 await asyncio.sleep(0.2)
                 continue
-            peer = f"{address[0]}:{address[1]}"
-            connection = _Connection(self._settings, self._reply_to, accepted, peer)
-            task = asyncio.create_task(connection.run())
-            self._connections[task] = connection
-            task.add_done_callback(self._finished)
+            self._start(accepted, Peer(address[0]))
+
+    def _start(self, accepted: socket.socket, peer: Peer) -> None:
+        connection = Connection(self._shared, accepted, peer)
+        self._per_peer[peer.address] += 1
+        crowded = self._per_peer[peer.address] > self._settings.max_connections_per_peer
+        running = self._record_refusal(peer, "too-many-connections") if crowded else None
+        task = asyncio.create_task(running or connection.run())
+        self._connections[task] = connection
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._connections.pop(task).socket.close()  # in case it was cancelled before it began
+        connection = self._connections.pop(task)
+        connection.socket.close()  # in case it was cancelled before it began
+        self._per_peer[connection.peer.address] -= 1
+        if not self._per_peer[connection.peer.address]:
+            del self._per_peer[connection.peer.address]
         self._free.release()
         if not task.cancelled() and task.exception() is not None:
             _log.error("mllp connection broke", exc_info=task.exception())
 
-    async def _reply_to(self, received: Received) -> bytes | None:
+    async def _reload(self, tls: ServerTls) -> None:
+        while True:
+            await asyncio.sleep(_RELOAD_S)
+            tls.reload()
+
+    async def _reply_to(self, received: Received, peer: Peer) -> bytes | None:
         loop = asyncio.get_running_loop()
+        asked = time.monotonic()
+
+        def reply() -> bytes | None:
+            if time.monotonic() - asked > _PATIENCE_S:
+                return _not_stored(received, "overloaded", "send this message again later")
+            return self._answer(received, peer)
+
         try:
-            return await loop.run_in_executor(self._pool, self._answer, received)
+            return await loop.run_in_executor(self._pool, reply)
         except Exception:  # noqa: BLE001 - whatever it is, the sender is told and others go on
             _log.exception("mllp: a message could not be answered")
-            return _internal_error(received)
+            detail = "the message could not be processed"
+            return _not_stored(received, "internal-error", detail)
+
+    async def _record_refusal(self, peer: Peer, reason: str) -> None:
+        _log.warning("mllp connection refused peer=%s reason=%s", peer.address, reason)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._pool, self._refuse, peer, reason)
 
 
-async def serve_mllp(settings: MllpSettings, answer: Answer) -> MllpListener:
+async def serve_mllp(settings: MllpSettings, answer: Answer, refuse: Refuse) -> MllpListener:
     """Start to listen; `settings.port` 0 takes a free port.
 
     Raises:
         OSError: the address cannot be bound.
+        ConfigError: `tls-unusable`.
     """
-    return MllpListener(settings, answer)
-
-
-class _Connection:
-    """One sender."""
-
-    def __init__(
-        self, settings: MllpSettings, reply_to: _ReplyTo, accepted: socket.socket, peer: str
-    ) -> None:
-        self._idle_s = settings.idle_timeout_s
-        self._reply_to = reply_to
-        self.socket = accepted
-        self._peer = peer
-        self._framer = Framer(settings.max_message_bytes)
-        self._junk = 0
-        self.answering = False
-        self.stopping = False
-
-    async def run(self) -> None:
-        """Answer block after block until the sender goes, is silent too long, or is no sender."""
-        reader, writer = await _streams(self.socket)
-        try:
-            async for received in self._received(reader):
-                self.answering = True
-                await self._serve(received, writer)
-                self.answering = False
-                if self.stopping or self._junk >= MAX_JUNK:
-                    break
-        except OSError as error:
-            _log.info("mllp connection lost peer=%s error=%s", self._peer, type(error).__name__)
-        finally:
-            writer.close()
-            try:
-                async with asyncio.timeout(_WRITE_S):
-                    await writer.wait_closed()
-            except OSError:  # a TimeoutError is one: the peer never reads its answers
-                writer.transport.abort()
-
-    async def _received(self, reader: asyncio.StreamReader) -> AsyncIterator[Received]:
-        while True:
-            try:
-                async with asyncio.timeout(_SETTLE_S if self._framer.ending else self._idle_s):
-                    data = await reader.read(_READ_BYTES)
-            except TimeoutError:
-                if self._framer.ending:
-                    for received in self._framer.settle():
-                        yield received
-                    continue
-                data = b""
-            for received in self._framer.feed(data) if data else self._framer.close():
-                yield received
-            if not data:
-                return
-
-    async def _serve(self, received: Received, writer: asyncio.StreamWriter) -> None:
-        if isinstance(received, Junk):
-            self._junk += 1
-            told = (self._peer, received.reason, received.size)
-            _log.warning("mllp junk peer=%s reason=%s bytes=%d", *told)
-        reply = await self._reply_to(received)
-        if reply:
-            writer.write(frame(reply))
-            async with asyncio.timeout(_WRITE_S):
-                await writer.drain()
-
-
-async def _streams(
-    accepted: socket.socket,
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return a connected socket's streams; reading pauses while nobody reads from them."""
-    loop = asyncio.get_running_loop()
-    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    reader = asyncio.StreamReader(limit=_READ_BYTES)
-    protocol = asyncio.StreamReaderProtocol(reader)
-    transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted)
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+    return MllpListener(settings, answer, refuse)
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:
@@ -194,12 +166,14 @@ def _listening_socket(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _internal_error(received: Received) -> bytes:
-    """Return AE: nothing is wrong with the message, it may come again."""
+def _not_stored(received: Received, reason: str, detail: str) -> bytes:
+    """Return AE, in enhanced mode CE: nothing is wrong with the message, it may come again."""
     header = None
     with contextlib.suppress(Refused):
         header = parse_header(received.payload) if isinstance(received, Frame) else None
-    fault = Fault("internal-error", "the message could not be processed")
+    code = next(iter(answers(header, "AE", stored=False)), None)
+    if code is None:
+        return b""
     control_id = uuid.uuid4().hex[:20].upper()
-    now = datetime.now(UTC)
-    return acknowledge(header, "AE", faults=[fault], control_id=control_id, now=now)
+    faults = [Fault(reason, detail)]
+    return acknowledge(header, code, faults=faults, control_id=control_id, now=datetime.now(UTC))

@@ -1,11 +1,20 @@
-import tomllib
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import BaseModel
 
-from integration.config import Settings, load_settings
+from integration.config import (
+    FhirSettings,
+    HttpSettings,
+    MllpSettings,
+    SenderSettings,
+    Settings,
+    TlsSettings,
+    WorkerSettings,
+    load_settings,
+)
 from integration.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -106,15 +115,79 @@ def test_secrets_stay_out_of_text(monkeypatch):
     assert "geheim" not in repr(load_settings())
 
 
-def test_the_example_names_every_setting_with_its_default(tmp_path, monkeypatch):
-    text = EXAMPLE.read_text()
-    for model in (Settings, *(f.annotation for f in Settings.model_fields.values())):
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            for name, field in model.model_fields.items():
-                assert field.description or name in text
-                assert f"\n{name} =" in text or f"\n# {name} =" in text or f"[{name}]" in text
-    assert tomllib.loads(text)
+SECTIONS = {
+    None: Settings,
+    "mllp": MllpSettings,
+    "mllp.tls": TlsSettings,
+    "http": HttpSettings,
+    "fhir": FhirSettings,
+    "worker": WorkerSettings,
+    "senders.carts-ed": SenderSettings,
+}
+
+
+def section(text, name):
+    """Return the lines of a section of the example, those commented out included."""
+    lines = text.splitlines()
+    heads = [re.fullmatch(r"(?:# )?\[([\w.-]+)\].*", line) for line in lines]
+    starts = [-1, *(n for n, head in enumerate(heads) if head)]
+    names = [None, *(head[1] for head in heads if head)]
+    at = names.index(name)
+    return lines[starts[at] + 1 : [*starts, len(lines)][at + 1]]
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_the_example_names_every_setting(name):
+    lines = section(EXAMPLE.read_text(), name)
+    told = {match[1] for line in lines if (match := re.match(r"(?:# )?(\w+) =", line))}
+    nested = {"mllp", "http", "fhir", "worker", "senders", "tls"}
+    assert told == set(SECTIONS[name].model_fields) - nested
+    assert all(
+        field.description for n, field in SECTIONS[name].model_fields.items() if n not in nested
+    )
+
+
+def test_the_example_has_the_defaults(monkeypatch):
     monkeypatch.setenv("HISBUNDLE_CONFIG", str(EXAMPLE))
     from_example = load_settings()
     monkeypatch.delenv("HISBUNDLE_CONFIG")
     assert from_example == load_settings()
+
+
+def test_what_the_example_comments_out_is_good_too(tmp_path, monkeypatch):
+    text = re.sub(r"(?m)^# (?=\w+ = |\[)", "", EXAMPLE.read_text())
+    (tmp_path / "hisbundle.toml").write_text(text)
+    settings = load_settings()
+    assert settings.mllp.tls.require_client_certificate
+    assert settings.senders["carts-ed"].networks == (ip_network("10.20.0.0/16"),)
+
+
+TLS = "[mllp.tls]\ncertificate = 'c'\nkey = 'k'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (TLS, "mllp.tls: Value error, require_client_certificate needs client_ca"),
+        ("[mllp.tls]\nclient_ca = 'a'", "mllp.tls.certificate"),
+        ("[senders.a]", "senders.a: Value error, give applications"),
+        ("[senders.a]\nnetworks = ['10.0.0.1/8']", "senders.a.networks"),
+        ("[senders.a]\nfacilities = ['x']\ntime_zone = 'Mars'", "'Mars' is not a known zone"),
+        ("[senders.a]\nfacilities = ['x']\nacknowledge = 'never'", "senders.a.acknowledge"),
+        ("[senders.a]\ncertificates = ['x']", "senders.a.certificates needs mllp.tls.client_ca"),
+        (
+            TLS + "require_client_certificate = false\n[senders.a]\ncertificates = ['x']",
+            "needs mllp.tls.client_ca",
+        ),
+    ],
+)
+def test_what_cannot_work_is_told(tmp_path, text, told):
+    (tmp_path / "hisbundle.toml").write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        load_settings()
+
+
+def test_tls_may_be_listened_with_beyond_loopback(tmp_path):
+    text = "[mllp]\nhost = '0.0.0.0'\n" + TLS + "client_ca = 'a'"
+    (tmp_path / "hisbundle.toml").write_text(text)
+    assert not load_settings().mllp.loopback

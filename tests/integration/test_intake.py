@@ -1,6 +1,8 @@
 import hashlib
 import sqlite3
 from datetime import UTC, datetime
+from ipaddress import ip_network
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -10,9 +12,13 @@ from db.store import Store
 from integration.errors import answer_to
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, Junk, frame
+from integration.hl7v2.modes import AckMode
 from integration.intake import Hl7Intake
+from integration.senders import Entry, Peer, Sender, Senders
 from tests.hl7_messages import MSH, RATE, RESOLUTION, twelve, wcm, wcm_lead
 
+PEER = Peer("127.0.0.1")
+EVERYBODY = Senders((), Sender("", "ascii", None), closed=False)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PID = "PID|1||ZZCANARY-4711^^^HOSP^MR||ZZCANARY^JOHN||19700101|M|||ZZCANARY STREET 1"
 GOOD = wcm(*twelve(), pid=PID)
@@ -35,7 +41,7 @@ def rung():
 
 @pytest.fixture
 def intake(store, rung):
-    return Hl7Intake(store, rung.extend, default_charset="ascii", zone=None, clock=lambda: NOW)
+    return Hl7Intake(store, rung.extend, EVERYBODY, clock=lambda: NOW)
 
 
 def received(raw, max_bytes=2**20):
@@ -46,7 +52,7 @@ def received(raw, max_bytes=2**20):
 
 def test_an_ecg_is_stored_acknowledged_and_rung(intake, store, rung, caplog):
     caplog.set_level("DEBUG")
-    answer = read_acknowledgement(intake.answer(Frame(GOOD)))
+    answer = read_acknowledgement(intake.answer(Frame(GOOD), PEER))
     assert (answer.code, answer.control_id, answer.texts) == ("AA", "C1", ())
     (exam_id,) = rung
     exam = store.load_exam(exam_id)
@@ -56,8 +62,8 @@ def test_an_ecg_is_stored_acknowledged_and_rung(intake, store, rung, caplog):
 
 
 def test_the_same_again_gets_the_first_answer_and_rings_nobody(intake, store, rung):
-    first = intake.answer(Frame(GOOD))
-    assert intake.answer(Frame(GOOD)) == first
+    first = intake.answer(Frame(GOOD), PEER)
+    assert intake.answer(Frame(GOOD), PEER) == first
     assert len(rung) == 1
     assert store.status(NOW).messages["accepted"] == 1
 
@@ -74,10 +80,10 @@ def codes(reply):
 
 
 def test_enhanced_mode_gets_its_answers_after_the_commit(intake, store):
-    both = codes(intake.answer(Frame(enhanced(GOOD, b"AL", b"AL"))))
+    both = codes(intake.answer(Frame(enhanced(GOOD, b"AL", b"AL")), PEER))
     assert [(a.code, a.control_id) for a in both] == [("CA", "C1"), ("AA", "C1")]
     bad = enhanced(wcm(*twelve(), pid="PID|1||"), b"AL", b"AL")
-    accepted, refused = codes(intake.answer(Frame(bad)))
+    accepted, refused = codes(intake.answer(Frame(bad), PEER))
     assert (accepted.code, accepted.texts) == ("CA", ())
     assert refused.code == "AR"
     assert "patient-missing" in refused.texts[0]
@@ -85,8 +91,8 @@ def test_enhanced_mode_gets_its_answers_after_the_commit(intake, store):
 
 
 def test_enhanced_mode_without_any_answer_is_stored_all_the_same(intake, store):
-    assert intake.answer(Frame(enhanced(GOOD, b"NE", b"NE"))) == b""
-    assert intake.answer(Frame(enhanced(GOOD, b"NE", b"NE"))) == b""
+    assert intake.answer(Frame(enhanced(GOOD, b"NE", b"NE")), PEER) == b""
+    assert intake.answer(Frame(enhanced(GOOD, b"NE", b"NE")), PEER) == b""
     assert store.status(NOW).messages["accepted"] == 1
 
 
@@ -96,21 +102,21 @@ BATCH = b"BHS|^~\\&|ARCHIVE|HOSP|HIS|US|2026||||B1\r%sBTS|%d\r"
 def test_a_batch_is_answered_message_by_message(intake, store, rung):
     bad = wcm(*twelve(), pid="PID|1||").replace(b"|C1|", b"|C2|", 1)
     batch = Frame(BATCH % (GOOD + ADT + bad, 3))
-    answer = intake.answer(batch)
+    answer = intake.answer(batch, PEER)
     assert answer.startswith(b"BHS|^~\\&|HIS|US|ARCHIVE|HOSP|")
     told = [line.split(b"|")[1:3] for line in answer.split(b"\r") if line.startswith(b"MSA")]
     assert told == [[b"AA", b"C1"], [b"AA", b"A1"], [b"AR", b"C2"]]
     assert answer.endswith(b"BTS|3\r")
     assert len(rung) == 1
-    assert intake.answer(batch) == answer
+    assert intake.answer(batch, PEER) == answer
     assert len(rung) == 1
     # The same message alone is the same message.
-    assert read_acknowledgement(intake.answer(Frame(GOOD))).code == "AA"
+    assert read_acknowledgement(intake.answer(Frame(GOOD), PEER)).code == "AA"
     assert store.status(NOW).messages == {"accepted": 1, "not-ecg": 1, "refused": 1}
 
 
 def test_a_batch_that_was_cut_is_refused_whole_and_kept(intake, store, rung):
-    answer = read_acknowledgement(intake.answer(Frame(BATCH % (GOOD, 2))))
+    answer = read_acknowledgement(intake.answer(Frame(BATCH % (GOOD, 2)), PEER))
     assert (answer.code, answer.control_id) == ("AR", "B1")
     assert "batch-count-mismatch" in answer.texts[0]
     assert store.status(NOW).refusals == {"batch-count-mismatch": 1}
@@ -122,20 +128,20 @@ def test_a_locked_store_is_told_at_the_accept_level(store, intake, monkeypatch):
         raise StoreUnavailable("store-unavailable", "full")
 
     monkeypatch.setattr(store, "accept", full)
-    (only,) = codes(intake.answer(Frame(enhanced(GOOD, b"AL", b"AL"))))
+    (only,) = codes(intake.answer(Frame(enhanced(GOOD, b"AL", b"AL")), PEER))
     assert only.code == "CE"
 
 
 def test_the_same_control_id_with_other_content_is_another_message(intake, store, rung):
-    intake.answer(Frame(GOOD))
+    intake.answer(Frame(GOOD), PEER)
     other = wcm(*twelve("5^5^5"), pid=PID)
-    assert read_acknowledgement(intake.answer(Frame(other))).code == "AA"
+    assert read_acknowledgement(intake.answer(Frame(other), PEER)).code == "AA"
     assert store.status(NOW).messages["accepted"] == 2
     assert len(set(rung)) == 2
 
 
 def test_other_traffic_is_acknowledged_and_recorded(intake, store, rung):
-    assert read_acknowledgement(intake.answer(Frame(ADT))).code == "AA"
+    assert read_acknowledgement(intake.answer(Frame(ADT), PEER)).code == "AA"
     assert store.status(NOW).messages["not-ecg"] == 1
     assert rung == []
 
@@ -177,14 +183,14 @@ def lead_with(*attributes, samples="0^1^-2"):
 def test_bad_input_is_refused_with_its_reason_and_kept(intake, store, raw, expected):
     reason, told = expected
     (block,) = received(frame(raw))
-    answer = intake.answer(block)
+    answer = intake.answer(block, PEER)
     assert read_acknowledgement(answer).code == answer_to(reason).ack
     assert b"\rERR|" in answer
     assert reason.encode() in answer
     assert told in answer
     assert store.status(NOW).refusals == {reason: 1}
     assert store.status(NOW).exams["received"] == 0
-    assert intake.answer(block) == answer
+    assert intake.answer(block, PEER) == answer
 
 
 def test_what_breaks_the_decoder_is_kept_and_may_come_again(intake, store, rung, monkeypatch):
@@ -193,18 +199,18 @@ def test_what_breaks_the_decoder_is_kept_and_may_come_again(intake, store, rung,
 
     with monkeypatch.context() as patched:
         patched.setattr("integration.intake.decode", broken)
-        answer = intake.answer(Frame(GOOD))
+        answer = intake.answer(Frame(GOOD), PEER)
     assert read_acknowledgement(answer).code == "AE"
     assert b"internal-error" in answer
     assert store.status(NOW).refusals == {"internal-error": 1}
-    assert read_acknowledgement(intake.answer(Frame(GOOD))).code == "AA"
+    assert read_acknowledgement(intake.answer(Frame(GOOD), PEER)).code == "AA"
     assert len(rung) == 1
 
 
 def test_bytes_outside_of_a_frame_are_refused_and_kept(intake, store):
     (junk,) = received(b"GET / HTTP/1.1\r\n\r\n")
     assert isinstance(junk, Junk)
-    told = read_acknowledgement(intake.answer(junk))
+    told = read_acknowledgement(intake.answer(junk, PEER))
     assert (told.code, told.control_id) == ("AR", "")
     assert store.status(NOW).refusals == {"framing-invalid": 1}
 
@@ -214,7 +220,7 @@ def test_forty_megabytes_are_refused_without_being_kept_whole(intake, store):
     (block,) = received(raw, max_bytes=16 * 2**20)
     assert block.size == len(raw) - 3
     assert block.sha256 == hashlib.sha256(raw[1:-2]).hexdigest()
-    told = read_acknowledgement(intake.answer(block))
+    told = read_acknowledgement(intake.answer(block, PEER))
     assert (told.code, told.control_id) == ("AR", "C1")
     assert store.status(NOW).refusals == {"message-too-large": 1}
 
@@ -222,17 +228,99 @@ def test_forty_megabytes_are_refused_without_being_kept_whole(intake, store):
 def test_a_store_that_is_locked_means_send_it_again(intake, store, rung, tmp_path):
     with sqlite3.connect(tmp_path / "test.db") as other:
         other.execute("BEGIN EXCLUSIVE")
-        answer = intake.answer(Frame(GOOD))
+        answer = intake.answer(Frame(GOOD), PEER)
         other.rollback()
     other.close()
     assert read_acknowledgement(answer).code == "AE"
     assert b"store-unavailable" in answer
     assert rung == []
     assert store.status(NOW).messages["accepted"] == 0
-    assert read_acknowledgement(intake.answer(Frame(GOOD))).code == "AA"
+    assert read_acknowledgement(intake.answer(Frame(GOOD), PEER)).code == "AA"
 
 
 def test_without_a_doorbell_the_sweep_finds_it_at_once(store):
-    intake = Hl7Intake(store, None, default_charset="ascii", zone=None)
-    intake.answer(Frame(GOOD))
+    intake = Hl7Intake(store, None, EVERYBODY)
+    intake.answer(Frame(GOOD), PEER)
     assert len(store.claim_waiting_exams(NOW.replace(year=2000), 10)) == 1
+
+
+CARTS = Sender("carts", "iso8859-1", ZoneInfo("Europe/Vienna"), AckMode.ENHANCED)
+TABLE = Senders(
+    [Entry(CARTS, applications=("CART",), networks=(ip_network("10.20.0.0/16"),))],
+    Sender("", "ascii", None),
+    closed=True,
+)
+CART = Peer("10.20.0.7")
+
+
+@pytest.fixture
+def guarded(store, rung):
+    return Hl7Intake(store, rung.extend, TABLE, clock=lambda: NOW)
+
+
+def test_a_known_sender_is_read_and_answered_its_own_way(guarded, store, rung):
+    naive = GOOD.replace(b"+0100", b"").replace(b"HOSP^MR", b"H\xd6SP^MR")
+    answer = read_acknowledgement(guarded.answer(Frame(naive), CART))
+    assert (answer.code, answer.control_id) == ("CA", "C1")
+    exam = store.load_exam(rung[0])
+    assert exam.patient.authority == "HÖSP"
+    assert exam.acquired == datetime(2026, 1, 2, 3, 4, tzinfo=ZoneInfo("Europe/Vienna"))
+
+
+def test_a_refusal_goes_to_the_sender_in_its_mode_too(guarded):
+    bad = wcm(*twelve(), pid="PID|1||")
+    assert read_acknowledgement(guarded.answer(Frame(bad), CART)).code == "CR"
+
+
+def test_an_unknown_sender_is_refused_and_its_bytes_are_kept(guarded, store, rung):
+    answer = guarded.answer(Frame(ADT), CART)
+    assert read_acknowledgement(answer).code == "AR"
+    assert b"MSH^1^3" in answer
+    assert store.status(NOW).refusals == {"unknown-sender": 1}
+    assert rung == []
+
+
+def test_a_sender_at_the_wrong_place_is_refused_and_may_be_let_in_later(guarded, store, rung):
+    answer = read_acknowledgement(guarded.answer(Frame(GOOD), Peer("10.21.0.7")))
+    assert answer.code == "AR"
+    assert answer.texts[0].startswith("sender-not-allowed")
+    assert store.status(NOW).refusals == {"sender-not-allowed": 1}
+    assert rung == []
+    assert read_acknowledgement(guarded.answer(Frame(GOOD), CART)).code == "CA"
+    assert store.status(NOW).refusals == {}
+    assert len(rung) == 1
+
+
+def test_an_impostor_does_not_hear_the_true_senders_answer(guarded, store, caplog):
+    guarded.answer(Frame(GOOD), CART)
+    answer = read_acknowledgement(guarded.answer(Frame(GOOD), Peer("10.21.0.7")))
+    assert answer.code == "AR"
+    assert store.status(NOW).refusals == {"sender-not-allowed": 1}
+    assert "denied peer=10.21.0.7 reason=sender-not-allowed" in caplog.text
+
+
+def test_messages_of_a_batch_need_their_senders_too(guarded, store):
+    answer = guarded.answer(Frame(BATCH % (GOOD + ADT, 2)), Peer("10.21.0.7"))
+    assert answer.count(b"MSA|AR|") == 2
+    assert store.status(NOW).refusals == {"sender-not-allowed": 1, "unknown-sender": 1}
+
+
+def test_a_refused_connection_is_recorded_once_a_day_for_a_peer_and_a_reason(store):
+    clock = iter([NOW, NOW, NOW, NOW, NOW.replace(day=2)])
+    intake = Hl7Intake(store, None, EVERYBODY, clock=lambda: next(clock))
+    for peer in ("10.0.0.1", "10.0.0.1", "10.0.0.2"):
+        intake.refuse_connection(Peer(peer), "tls-plain-text")
+    intake.refuse_connection(Peer("10.0.0.1"), "tls-certificate-expired")
+    intake.refuse_connection(Peer("10.0.0.1"), "tls-plain-text")
+    told = store.status(NOW)
+    assert told.refusals == {"tls-plain-text": 3, "tls-certificate-expired": 1}
+    assert told.messages["refused"] == 4
+
+
+def test_a_refusal_that_cannot_be_stored_is_logged(intake, store, monkeypatch, caplog):
+    def away(*_args, **_kwargs):
+        raise StoreUnavailable("store-unavailable", "away")
+
+    monkeypatch.setattr(store, "accept", away)
+    intake.refuse_connection(PEER, "tls-plain-text")
+    assert "refused connection not stored reason=store-unavailable" in caplog.text

@@ -43,12 +43,16 @@ def broker_url(request):
     return url
 
 
+CARTS = '{"carts": {"applications": ["CART"]}}'  # beside servers somebody has to say who may send
+
+
 @pytest.fixture
 def site(install, fresh_postgres_url, broker_url, fhir_server):
     """An installation on servers, migrated, its listener running and no worker yet."""
     installation = install(
         DATABASE_URL=fresh_postgres_url,
         BROKER_URL=broker_url,
+        SENDERS=CARTS,
         FHIR__BASE_URL=fhir_server,
         # Redis and the sweep hand out a dead worker's tasks only after these.
         WORKER__TIME_LIMIT_S="5",
@@ -99,6 +103,7 @@ def test_a_broker_that_is_away_costs_nothing(install, message, fresh_postgres_ur
     installation = install(
         DATABASE_URL=fresh_postgres_url,
         BROKER_URL="amqp://guest:guest@127.0.0.1:1//",
+        SENDERS=CARTS,
         WORKER__SWEEP_INTERVAL_S="0.5",
     )
     assert installation.run("migrate").returncode == 0
@@ -112,7 +117,9 @@ def test_a_broker_that_is_away_costs_nothing(install, message, fresh_postgres_ur
 @pytest.mark.postgres
 def test_a_listener_refuses_a_database_it_would_not_understand(install, fresh_postgres_url):
     installation = install(
-        DATABASE_URL=fresh_postgres_url, BROKER_URL="amqp://guest:guest@127.0.0.1:1//"
+        DATABASE_URL=fresh_postgres_url,
+        BROKER_URL="amqp://guest:guest@127.0.0.1:1//",
+        SENDERS=CARTS,
     )
     assert installation.start("serve").wait(60) == 2
     assert "schema-behind" in installation.log.read_text()

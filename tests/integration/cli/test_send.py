@@ -37,7 +37,7 @@ def listener(answer):
     ready, stop, ports = threading.Event(), threading.Event(), []
 
     async def main():
-        server = await serve_mllp(MllpSettings(port=0), answer)
+        server = await serve_mllp(MllpSettings(port=0), lambda r, _: answer(r), lambda *_: None)
         ports.append(server.port)
         ready.set()
         await asyncio.to_thread(stop.wait)

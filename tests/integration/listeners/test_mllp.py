@@ -11,8 +11,9 @@ import pytest
 from integration.config import MllpSettings
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, Junk, frame
-from integration.listeners import mllp
-from integration.listeners.mllp import MAX_JUNK, serve_mllp
+from integration.listeners import connection
+from integration.listeners.connection import MAX_JUNK
+from integration.listeners.mllp import serve_mllp
 
 MSG = b"MSH|^~\\&|A|B|||20260101||ADT^A01|%d|P|2.6\r"
 
@@ -30,12 +31,16 @@ class Answers:
         return b"re:" + received.payload
 
 
+def serve(settings, answer, refuse=lambda *_: None):
+    return serve_mllp(settings, lambda received, _peer: answer(received), refuse)
+
+
 def run(answer, conversation, **settings):
     """Serve, converse, stop; fails when any of it hangs."""
 
     async def main():
         values = {"port": 0, "idle_timeout_s": 5.0} | settings
-        listener = await serve_mllp(MllpSettings(**values), answer)
+        listener = await serve(MllpSettings(**values), answer)
         try:
             async with asyncio.timeout(30):
                 return await conversation(listener)
@@ -322,7 +327,7 @@ def test_an_answer_that_is_none_costs_only_its_own_connection(caplog):
 
 
 def test_a_peer_that_never_reads_its_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr(mllp, "_WRITE_S", 0.2)
+    monkeypatch.setattr(connection, "WRITE_S", 0.2)
     started = threading.Event()
 
     async def conversation(listener):
@@ -357,7 +362,7 @@ def test_a_machine_out_of_file_descriptors_accepts_again_later(caplog):
             return await accept(listening)
 
         loop.sock_accept = sock_accept
-        listener = await serve_mllp(MllpSettings(port=0), Answers())
+        listener = await serve(MllpSettings(port=0), Answers())
         reader, writer = await connect(listener)
         writer.write(frame(b"1"))
         got = await replies(reader, 1)
@@ -378,7 +383,7 @@ def test_stopping_finishes_the_message_in_progress_and_takes_no_other():
         return received.payload
 
     async def main():
-        listener = await serve_mllp(MllpSettings(port=0), answer)
+        listener = await serve(MllpSettings(port=0), answer)
         idle_reader, idle_writer = await connect(listener)
         reader, writer = await connect(listener)
         writer.write(frame(b"1") + frame(b"2"))

@@ -1,0 +1,188 @@
+"""Time and memory of connections, over real sockets; see test_mllp for the rest."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+from integration.config import MllpSettings
+from integration.hl7v2.framing import Frame, Junk, frame
+from integration.listeners.mllp import serve_mllp
+
+
+class Site:
+    """A listener that remembers what it was given."""
+
+    def __init__(self, **settings):
+        self.received, self.refused, self._writers = [], [], []
+        self._settings = MllpSettings(**({"port": 0} | settings))
+
+    def _answer(self, received, peer):
+        self.received.append(received)
+        return received.data[:20] if isinstance(received, Junk) else b"fine"
+
+    async def __aenter__(self):
+        def refuse(peer, reason):
+            self.refused.append((peer.address, reason))
+
+        self.listener = await serve_mllp(self._settings, self._answer, refuse)
+        return self
+
+    async def __aexit__(self, *_):
+        for writer in self._writers:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        await self.listener.stop()
+
+    async def connect(self):
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.listener.port)
+        self._writers.append(writer)
+        return reader, writer
+
+    @property
+    def held(self):
+        return self.listener._shared.budget._total
+
+    @property
+    def connections(self):
+        return len(self.listener._connections)
+
+
+def run(conversation, **settings):
+    async def main():
+        async with asyncio.timeout(30), Site(**settings) as site:
+            return await conversation(site)
+
+    return asyncio.run(main())
+
+
+async def until(condition):
+    while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
+        await asyncio.sleep(0.01)
+
+
+async def trickle(writer, pieces, pause_s=0.05):
+    for piece in pieces:
+        writer.write(piece)
+        await asyncio.sleep(pause_s)
+
+
+def test_a_message_that_only_trickles_in_is_told_and_its_sender_hung_up_on():
+    async def conversation(site):
+        reader, writer = await site.connect()
+        sending = asyncio.create_task(trickle(writer, [b"\x0bMSH|", *[b"x"] * 1000]))
+        answer = await reader.read()
+        sending.cancel()
+        (junk,) = site.received
+        return answer, junk.reason, junk.data[:6]
+
+    told = run(conversation, message_timeout_s=0.3)
+    assert told[0].startswith(b"\x0bMSH|x")
+    assert told[1:] == ("message-timeout", b"MSH|xx")
+
+
+def test_bytes_outside_a_block_have_their_deadline_too():
+    async def conversation(site):
+        reader, writer = await site.connect()
+        sending = asyncio.create_task(trickle(writer, [b"x"] * 1000))
+        await reader.read()
+        sending.cancel()
+        return [one.reason for one in site.received]
+
+    assert run(conversation, message_timeout_s=0.3) == ["message-timeout"]
+
+
+def test_each_message_has_a_deadline_of_its_own():
+    async def conversation(site):
+        _, writer = await site.connect()
+        halves = [b"1\x1c\r\x0b", b"2\x1c\r\x0b", b"3\x1c\r\x0b", b"4\x1c\r\r\n"]
+        await trickle(writer, [b"\x0b", *halves], pause_s=0.25)
+        await asyncio.sleep(0.5)
+        writer.write(frame(b"5"))
+        await until(lambda: len(site.received) == 5)
+        return site.received
+
+    assert run(conversation, message_timeout_s=0.4) == [Frame(b"%d" % n) for n in range(1, 6)]
+
+
+def test_while_large_messages_wait_small_ones_go_on():
+    big = b"\x0b" + b"x" * 2**20
+
+    async def conversation(site):
+        senders = [await site.connect() for _ in range(6)]
+        for _, writer in senders:
+            writer.write(big)
+        await asyncio.sleep(0.3)
+        held = site.held
+        reader, writer = await site.connect()
+        writer.write(frame(b"small"))
+        assert await reader.readexactly(7) == frame(b"fine")
+        for _, writer in senders:
+            writer.write(b"\x1c\r")
+        for reader, _ in senders:
+            assert await reader.readexactly(7) == frame(b"fine")
+        assert site.held == 0
+        return held, len(site.received)
+
+    held, answered = run(conversation, max_buffered_bytes=2**20)
+    assert 2**20 <= held < 2 * 2**20 + 6 * 2 * 65_536
+    assert answered == 7
+
+
+def test_a_connection_that_ends_gives_back_what_it_held():
+    async def conversation(site):
+        _, writer = await site.connect()
+        writer.write(b"\x0b" + b"x" * 2**20)
+        await until(lambda: site.held >= 2**19)
+        writer.transport.abort()
+        await until(lambda: not site.connections)
+        return site.held
+
+    assert run(conversation, max_buffered_bytes=2**20) == 0
+
+
+def test_one_address_cannot_take_all_connections():
+    async def conversation(site):
+        pairs = [await site.connect() for _ in range(2)]
+        for _, writer in pairs:
+            writer.write(frame(b"1"))
+        for reader, _ in pairs:
+            await reader.readexactly(7)
+        reader, writer = await site.connect()
+        assert await reader.read() == b""
+        pairs[0][1].close()
+        await until(lambda: site.connections == 1)
+        reader, writer = await site.connect()
+        writer.write(frame(b"2"))
+        assert await reader.readexactly(7) == frame(b"fine")
+        return site.refused
+
+    assert run(conversation, max_connections_per_peer=2) == [("127.0.0.1", "too-many-connections")]
+
+
+@pytest.mark.parametrize("noise", [b"\r\n", b"\n" * 10])
+def test_line_ends_between_messages_begin_nothing(noise):
+    async def conversation(site):
+        reader, writer = await site.connect()
+        writer.write(frame(b"1") + noise)
+        await reader.readexactly(7)
+        await asyncio.sleep(0.4)
+        writer.write(frame(b"2"))
+        return await reader.readexactly(7), site.received
+
+    answer, received = run(conversation, message_timeout_s=0.2)
+    assert answer == frame(b"fine")
+    assert received == [Frame(b"1"), Frame(b"2")]
+
+
+def test_keepalive_is_on():
+    async def conversation(site):
+        reader, writer = await site.connect()
+        writer.write(frame(b"1"))
+        await reader.readexactly(7)
+        (connection,) = site.listener._connections.values()
+        return connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+    assert run(conversation) != 0
