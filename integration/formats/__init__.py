@@ -3,7 +3,7 @@
 from datetime import tzinfo
 from pathlib import Path
 
-from integration.formats import aecg, dicom, wfdb
+from integration.formats import aecg, dicom, muse, scp, sierra, wfdb
 from integration.formats.decoded import DecodedEcg, Format
 from integration.formats.detect import NOT_ECG, Kind, detect
 from integration.formats.files import read_limited
@@ -16,7 +16,13 @@ __all__ = ["NOT_ECG", "DecodedEcg", "Format", "ecgs_from_bytes", "read_ecg", "re
 MAX_FILE_BYTES = 128 * 1024 * 1024
 
 _WFDB_SAMPLES = {".dat", ".mat"}
-_XML_ROOTS = {"AnnotatedECG": aecg.decode}
+_XML_ROOTS = {
+    "AnnotatedECG": aecg.decode,
+    "RestingECG": muse.decode,
+    "restingecgdata": sierra.decode,
+}
+# Other XML may well be a recording of a maker not known here, and is refused as one.
+_XML_DOCUMENTS = {"ClinicalDocument", "html", "svg"}
 
 
 def ecgs_from_bytes(
@@ -40,11 +46,15 @@ def ecgs_from_bytes(
     kind = detect(data, hint)
     if kind == Kind.DICOM:
         return [dicom.decode(data, zone)]
+    if kind == Kind.SCP:
+        return [scp.decode(data, zone)]
     root = parse_xml(data)
-    reader = _XML_ROOTS.get(local_name(root))
-    if reader is None:
-        raise EcgError("not-ecg-xml", "an XML document of another kind")
-    return reader(root, zone)
+    name = local_name(root)
+    if name in _XML_DOCUMENTS:
+        raise EcgError("not-ecg-xml", "an XML document, not a recording")
+    if name not in _XML_ROOTS:
+        raise EcgError("format-unknown", "no XML format that is read here")
+    return _XML_ROOTS[name](root, zone)
 
 
 def read_ecg(path: Path) -> Ecg:

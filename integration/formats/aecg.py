@@ -25,6 +25,7 @@ from integration.formats.decoded import (
     patients_of,
     start_of,
 )
+from integration.formats.fields import decimal_number
 from integration.formats.leads import lead_by_code
 from integration.formats.markup import Element, all_at, attribute_at, in_any_namespace, text_at
 from integration.hl7v2.times import parse_time
@@ -36,7 +37,6 @@ MAX_CHANNELS = 32
 
 _TIME_CODES = ("TIME_ABSOLUTE", "TIME_RELATIVE")
 _S_PER_UNIT = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
-_NUMBER = re.compile(r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})(?:[eE][+-]?\d{1,3})?", re.ASCII)
 # Null flavours of HL7 v3 where a digit should stand, and what is written instead.
 _NULLS = re.compile(rb"\b(?:NULL|NI|UNK|NASK|ASKU|NAV|NA|MSK|NaN)\b")
 _INTEGERS = b"0123456789+- \t\r\n"
@@ -165,13 +165,7 @@ def _millivolts(value: Element, name: str) -> float:
     factor = mv_per(unit)
     if factor is None:
         raise EcgError("unit-unknown", "the samples are not in V, mV, uV or nV")
-    return _number(number, "resolution-malformed") * factor
-
-
-def _number(text: str, reason: str) -> float:
-    if not _NUMBER.fullmatch(text):
-        raise EcgError(reason, "not a number")
-    return float(text)
+    return decimal_number(number, "resolution-malformed") * factor
 
 
 def _digits(text: str) -> NDArray[np.float64]:
@@ -220,7 +214,7 @@ def _seconds(value: Element, name: str) -> float:
     number, unit = attribute_at(value, name, "value"), attribute_at(value, name, "unit")
     if unit not in _S_PER_UNIT:
         raise EcgError("rate-missing", f"the {name} of the times is not in s, ms or us")
-    seconds = _number(number, "rate-missing") * _S_PER_UNIT[unit]
+    seconds = decimal_number(number, "rate-missing") * _S_PER_UNIT[unit]
     if not math.isfinite(seconds) or abs(seconds) > 1e6:
         raise EcgError("rate-missing", f"the {name} of the times is out of all bounds")
     return seconds

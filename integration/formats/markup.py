@@ -5,6 +5,7 @@ sees it (OWASP: XML external entities, entity expansion). A document type withou
 subset stays, because MUSE writes one; it is never loaded.
 """
 
+import binascii
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import Any, TypeAlias
@@ -113,3 +114,18 @@ def _parser() -> Element:
         remove_comments=True,
         remove_pis=True,
     )
+
+
+def base64_bytes(text: str) -> bytes:
+    """Return what base64 stands for; line breaks and blanks between its letters do not count.
+
+    Raises:
+        EcgError: `samples-malformed`, `samples-missing`.
+    """
+    try:
+        content = binascii.a2b_base64("".join(text.split()), strict_mode=True)
+    except ValueError:
+        raise EcgError("samples-malformed", "the samples are not base64") from None
+    if not content:
+        raise EcgError("samples-missing", "a lead holds no samples")
+    return content
