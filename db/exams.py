@@ -31,6 +31,7 @@ from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow
 from db.waveform import Packed, pack, unpack
 from model.ecg import Ecg
 from model.findings import Quality
+from model.stitch import is_packet
 
 _NOTHING_ELSE = Clinical()
 
@@ -70,8 +71,9 @@ class Exams(Sessions):
             state: what became of it.
             reason: stable code, when refused.
             answer: to be sent once this returns.
-            exams: its ECGs, in their order. One that is known by its bed alone gets the patient who
-                lay there, now or once it is told; it is never guessed.
+            exams: its ECGs, in their order. A short one that says when it began is a packet, and
+                waits for the others of its window. One that is known by its bed alone gets the
+                patient who lay there, now or once it is told; it is never guessed.
             clinical: what else the message tells.
             rung: whether the caller rings a worker for each exam next: the sweep then waits its
                 grace period; otherwise the next sweep rings.
@@ -83,7 +85,7 @@ class Exams(Sessions):
         row = _message_values(message, state, reason, answer)
         rung_at = message.received_at if rung else None
         exam_rows = [_exam_values(message, i, exam, rung_at) for i, exam in enumerate(exams)]
-        waveforms = [_waveform_values(message.exam_id(i), e.ecg) for i, e in enumerate(exams)]
+        waveforms = [waveform_values(message.exam_id(i), e.ecg) for i, e in enumerate(exams)]
 
         def store(session: Session) -> Receipt:
             if not _insert_if_new_or_mended(session, row):
@@ -298,7 +300,7 @@ def _exam_values(
         "id": message.exam_id(ordinal),
         "message_id": message.id,
         "ordinal": ordinal,
-        "state": ExamState.RECEIVED,
+        "state": ExamState.PACKET if is_packet(exam.ecg) else ExamState.RECEIVED,
         "reason": None,
         "patient_identifier": None,
         "patient_authority": None,
@@ -335,7 +337,8 @@ def _is_known(exam: dict[str, object]) -> bool:
     return exam["state"] == ExamState.RECEIVED
 
 
-def _waveform_values(exam_id: UUID, ecg: Ecg) -> dict[str, object]:
+def waveform_values(exam_id: UUID, ecg: Ecg) -> dict[str, object]:
+    """Return the columns of an exam's samples."""
     packed = pack(ecg)
     resolution = packed.resolution_mv
     return {
@@ -350,11 +353,14 @@ def _waveform_values(exam_id: UUID, ecg: Ecg) -> dict[str, object]:
     }
 
 
-def _exam(row: ExamRow, waveform: WaveformRow) -> Exam:
-    if row.patient_identifier is None:
-        raise NotFound("not-found", f"exam {row.id} is nobody's yet")
+def ecg_of(waveform: WaveformRow) -> Ecg:
+    """Return the samples of an exam.
+
+    Raises:
+        Corrupt: they do not decode.
+    """
     resolution = waveform.resolution_mv
-    ecg = unpack(
+    return unpack(
         Packed(
             leads=tuple(waveform.leads),
             n_samples=waveform.n_samples,
@@ -365,13 +371,18 @@ def _exam(row: ExamRow, waveform: WaveformRow) -> Exam:
             samples=waveform.samples,
         )
     )
+
+
+def _exam(row: ExamRow, waveform: WaveformRow) -> Exam:
+    if row.patient_identifier is None:
+        raise NotFound("not-found", f"exam {row.id} is nobody's yet")
     return Exam(
         id=row.id,
         message_id=row.message_id,
         state=row.state,
         reason=row.reason,
         patient=PatientRef(row.patient_identifier, row.patient_authority),
-        ecg=ecg,
+        ecg=ecg_of(waveform),
         acquired=row.acquired_at or row.acquired_on,
         placer_order=row.placer_order,
         filler_order=row.filler_order,

@@ -46,6 +46,8 @@ class ExamState(StrEnum):
     """Where an exam stands. The last three can be replayed once their cause is mended."""
 
     UNASSOCIATED = "unassociated"  # known by its bed alone; waits for word of who lay there
+    PACKET = "packet"  # a piece of a continuous recording; waits for the rest of its window
+    STITCHED = "stitched"  # a packet whose window is an exam of its own now
     RECEIVED = "received"  # committed and acknowledged; waits for a worker
     SCORED = "scored"  # assessed; its report waits for delivery
     DELIVERED = "delivered"  # every destination has the report
@@ -205,6 +207,51 @@ class Exam:
     filler_order: str | None = field(repr=False)
     received_at: datetime
     attempts: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Whose packets belong together: one sender's, of one patient, at one rate."""
+
+    sender: str
+    patient: PatientRef
+    sampling_rate_hz: float
+
+    def window_id(self, start: datetime) -> UUID:
+        """Return the id of the exam of the window that begins at `start`; the same for ever."""
+        who = f"{self.patient.identifier}\x1f{self.patient.authority}"
+        key = f"{self.sender}\x1f{who}\x1f{self.sampling_rate_hz:g}\x1f{start.isoformat()}"
+        return uuid5(_NAMESPACE, f"window\x1f{key}")
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet that waits, without its samples."""
+
+    id: UUID
+    stream: Stream
+    start: datetime
+    end: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class NewWindow:
+    """What became of a window's packets.
+
+    Attributes:
+        stream: whose it is.
+        start: of the window, aware.
+        ecg: the stitched recording, or None where too little of it came.
+        first: the packet it begins with; its message is the window's.
+        done: the packets that no later window needs.
+    """
+
+    stream: Stream
+    start: datetime
+    ecg: Ecg | None = field(repr=False)
+    first: UUID
+    done: tuple[UUID, ...]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ returns, what it stored survives a power failure; when it raises, nothing was st
 
 from db.deliveries import Deliveries
 from db.exams import Exams
+from db.packets import Packets
 from db.reports import Reports
 from db.results import Results
 
 
-class Store(Exams, Deliveries, Reports, Results):
+class Store(Exams, Packets, Deliveries, Reports, Results):
     """What the other packages use: `Store.open(url)`.
 
     Raises:

@@ -144,6 +144,7 @@ class ExamRow(Base):
         Index(None, "patient_identifier", "patient_authority"),
         _partial("ix_exam_waiting", "received_at", "rung_at", where="state = 'received'"),
         _partial("ix_exam_parked", "bed", where="state = 'unassociated'"),
+        _partial("ix_exam_packet", "acquired_at", where="state = 'packet'"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -20,6 +20,7 @@ from integration.fhir.report import build_report
 from model.ecg import Ecg
 from model.errors import HisbundleError
 from model.findings import Findings
+from model.stitch import is_packet
 
 MAX_BACKOFF_S = 3600.0
 _log = logging.getLogger(__name__)
@@ -61,6 +62,9 @@ def score_exam(
     """
     exam = store.begin_scoring(exam_id)
     if exam is None:
+        return ()
+    if is_packet(exam.ecg):  # it had to wait for its patient, and now for its window
+        store.hold_packet(exam_id)
         return ()
     if exam.attempts > max_attempts:
         # Its earlier attempts ended without a word: it kills its worker.

@@ -1,4 +1,4 @@
-"""The sweep: rings what waits in the database and has no task in the queue.
+"""The sweep: rings what waits in the database and has no task in the queue, stitches packets.
 
 It is what makes losing the broker, a worker or a ring harmless. Any number of workers may sweep at
 once: the store hands each waiting row to one of them per grace period.
@@ -6,6 +6,7 @@ once: the store hands each waiting row to one of them per grace period.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,10 @@ from kombu.exceptions import OperationalError
 from db.errors import StoreUnavailable
 from db.store import Store
 from integration.queue import DELIVER, SCORE
+from worker.stitching import stitch_once
 
 BATCH = 500
+STITCH_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -65,6 +68,7 @@ class Sweeper(threading.Thread):
         self._doorbell = doorbell
         self._interval_s = interval_s
         self._grace_s = grace_s
+        self._stitch_at = 0.0
         self._first_grace_s = first_grace_s
         self._ending = threading.Event()
 
@@ -73,6 +77,7 @@ class Sweeper(threading.Thread):
         grace_s = self._first_grace_s
         while not self._ending.is_set():
             try:
+                self._stitch()
                 if swept := sweep_once(self._store, self._doorbell, grace_s):
                     _log.debug("swept count=%d", swept)
                 grace_s = self._grace_s
@@ -81,6 +86,12 @@ class Sweeper(threading.Thread):
             except (OperationalError, OSError) as error:
                 _log.warning("sweep put off error=%s", type(error).__name__)
             self._ending.wait(self._interval_s)
+
+    def _stitch(self) -> None:
+        """Make windows of packets, a second after the last time; packets come no faster."""
+        if time.monotonic() >= self._stitch_at:
+            stitch_once(self._store, datetime.now(UTC))
+            self._stitch_at = time.monotonic() + STITCH_S
 
     def stop(self) -> None:
         """End after the round under way."""

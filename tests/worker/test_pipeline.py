@@ -2,10 +2,13 @@ import threading
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import numpy as np
 import pytest
 
-from db.records import ExamState
+from db.clinical import BedMove, Clinical
+from db.records import Bed, ExamState, MessageState, NewExam, NewMessage, PatientRef
 from integration.errors import Refused, TryLater
+from model.ecg import Ecg
 from model.errors import EcgError
 from worker.pipeline import MAX_BACKOFF_S, Retry, backoff_s, deliver, score_exam
 
@@ -61,6 +64,21 @@ class TestScoring:
         deliver(store, answering("201")[0], delivery_id, RETRY)
         assert state(store, exam_id) == (ExamState.UNSCORABLE, "too-short")
         assert store.status(datetime.now(UTC)).deliveries["delivered"] == 1
+
+    def test_a_packet_that_had_to_wait_for_its_patient_waits_for_its_window(self, store, scorer):
+        now = datetime.now(UTC)
+        message = NewMessage.whole("mllp", "MONITOR^ICU", "1", b"MSH|1", now)
+        ecg = Ecg(np.zeros((1, 250), np.float32), ("II",), 250.0, now)
+        exam = NewExam(None, ecg, now, bed=Bed("ICU-1"))
+        store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
+        admitted = NewMessage.whole("mllp", "ADT^HOSP", "2", b"MSH|2", now)
+        move = BedMove(PatientRef("4711"), now - SOON, Bed("ICU-1"))
+        clinical = Clinical(moves=(move,))
+        receipt = store.accept(admitted, MessageState.NOT_ECG, None, b"AA", clinical=clinical)
+        (exam_id,) = receipt.exam_ids
+        assert score(store, scorer, exam_id) == ()
+        assert scorer.asked == 0
+        assert [p.id for p in store.waiting_packets(10)] == [exam_id]
 
     def test_twice_has_the_effect_of_once(self, store, scorer, received):
         exam_id = received()

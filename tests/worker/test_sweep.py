@@ -1,12 +1,16 @@
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import numpy as np
 import pytest
 from kombu.exceptions import OperationalError
 
 from db.errors import StoreUnavailable
+from db.records import MessageState, NewExam, NewMessage, PatientRef
 from integration.queue import DELIVER, SCORE
+from model.ecg import Ecg
 from worker.pipeline import score_exam
 from worker.sweep import BATCH, Doorbell, Sweeper, sweep_once
 
@@ -57,6 +61,25 @@ def test_a_deep_queue_is_left_alone(store, received, bell):
     assert sweep_once(store, bell.doorbell, 0) == 0
     bell.waiting = BATCH - 1
     assert sweep_once(store, bell.doorbell, 0) == 1
+
+
+def test_the_sweeper_stitches_packets(store, bell):
+    start = datetime.now(UTC) - timedelta(minutes=2)
+    for second in range(10):
+        moment = start + timedelta(seconds=second)
+        ecg = Ecg(np.zeros((1, 250), np.float32), ("II",), 250.0, moment)
+        message = NewMessage.whole("mllp", "MONITOR^ICU", str(second), b"%d" % second, moment)
+        exam = NewExam(PatientRef("4711"), ecg, moment)
+        store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
+    sweeper = Sweeper(store, bell.doorbell, interval_s=0.01, grace_s=60, first_grace_s=60)
+    sweeper.start()
+    deadline = time.monotonic() + 20
+    while not bell.rung and time.monotonic() < deadline:
+        time.sleep(0.01)
+    sweeper.stop()
+    sweeper.join(20)
+    assert 1 <= len(bell.rung) <= 2  # ten seconds lie in one window or in two
+    assert all(store.load_exam(id_).ecg.duration_s == 10.0 for _, id_ in bell.rung)
 
 
 def test_two_sweeps_at_once_ring_each_exam_once(store, received, bell):
