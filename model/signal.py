@@ -53,7 +53,7 @@ def prepare(ecg: Ecg, masked_leads: frozenset[str] = frozenset()) -> Prepared:
     """Resample, remove the baseline, complete the limb leads; `masked_leads` count as missing."""
     keep = [i for i, lead in enumerate(ecg.leads) if lead not in masked_leads]
     known = ~np.isnan(ecg.voltage_mv[keep])
-    voltage = resample(_bridge_gaps(ecg.voltage_mv[keep], known), ecg.sampling_rate_hz)
+    voltage = resample(bridge_gaps(ecg.voltage_mv[keep], known), ecg.sampling_rate_hz)
     visible = _resample_visible(known, voltage.shape[1], ecg.sampling_rate_hz)
     rows = dict(zip((ecg.leads[i] for i in keep), zip(voltage, visible, strict=True), strict=True))
     _complete_limb_leads(rows)
@@ -141,7 +141,7 @@ def _resampling_matrix(ratio: Fraction) -> tuple[Samples, int]:
     return np.where(inside, taps[np.where(inside, tap, 0)], 0).astype(np.float32), reach
 
 
-def _bridge_gaps(voltage_mv: Samples, known: Visible) -> Samples:
+def bridge_gaps(voltage_mv: Samples, known: Visible) -> Samples:
     """Join the ends of missing stretches by lines: they stay invisible, and filters do not ring."""
     if known.all():
         return voltage_mv
