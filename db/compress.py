@@ -2,11 +2,13 @@
 
 import zlib
 
+from isal import isal_zlib  # zlib's format in a quarter of its time
+
 from db.errors import Corrupt
 
 MIN_SIZE = 200  # shorter ones hardly shrink: most acknowledgements, ordinary traffic's few segments
 MAX_SIZE = 2**28  # the largest message the settings allow
-_LEVEL = 1  # levels up to 6 save 2 % more of a waveform for two to four times the time
+_LEVEL = 1  # of 0 to 3; 2 saves 1 % of a message and nothing of a waveform
 
 _PLAIN, _ZLIB = b"\x00", b"\x01"
 
@@ -14,7 +16,7 @@ _PLAIN, _ZLIB = b"\x00", b"\x01"
 def shrink(data: bytes) -> bytes:
     """Return `data` behind one byte that says how it is kept."""
     if len(data) >= MIN_SIZE:
-        packed = zlib.compress(data, _LEVEL)
+        packed = isal_zlib.compress(data, _LEVEL)
         if len(packed) < len(data):
             return _ZLIB + packed
     return _PLAIN + data

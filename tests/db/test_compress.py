@@ -31,6 +31,12 @@ def test_the_limit_is_exact(data):
         expand(blob, 999)
 
 
+def test_it_is_plain_zlib_in_both_directions():
+    data = b"OBX|1|NA|" * 1000
+    assert zlib.decompress(shrink(data)[1:]) == data
+    assert expand(b"\x01" + zlib.compress(data)) == data
+
+
 def test_a_bomb_stops_at_the_limit():
     bomb = b"\x01" + zlib.compress(bytes(50_000_000))
     with pytest.raises(Corrupt, match="more than 1000 bytes"):
