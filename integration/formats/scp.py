@@ -22,7 +22,7 @@ from model.ecg import Ecg
 from model.errors import EcgError
 
 MAX_CHANNELS = 32
-MAX_ALL_SAMPLES = 2_000_000  # of all leads: twelve at 1000 Hz for 2.7 minutes; a lead has 64 kB
+MAX_ALL_SAMPLES = 600_000  # of all leads: twelve at 1000 Hz for 50 s; a lead has but 64 kB
 MAX_BEATS = 10_000
 
 _REFERENCE_BEAT_USED = 1  # bit of the flags in section 3

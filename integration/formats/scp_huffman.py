@@ -24,6 +24,7 @@ MAX_CODES = 1024  # in one table
 
 _MAX_PREFIX_BITS = 16
 _MAX_VALUE_BITS = 16
+_MAX_CODE_BYTES = (_MAX_PREFIX_BITS + _MAX_VALUE_BITS) // 8
 _END, _NO_CODE = -1, -2  # where the chain of codes stops
 _CODE = struct.Struct("<BBBhI")  # bits of the prefix, of all, mode (0: switch), value, prefix
 _DEFAULT_CODES = (
@@ -135,7 +136,7 @@ def unpack(content: bytes, book: Codebook, n_values: int) -> NDArray[np.int64]:
     Raises:
         EcgError: `samples-malformed`: fewer values than that, or bits that begin no code.
     """
-    words = _words(content)
+    words = _words(content[: n_values * _MAX_CODE_BYTES] if not book.switches else content)
     windows = words >> np.uint32(32 - _MAX_PREFIX_BITS)
     states = _chain(windows, book, n_values)
     table_of, bit_of = np.divmod(states, max(len(words), 1))

@@ -11,7 +11,7 @@ from db.records import PatientRef
 from integration.formats.decoded import placed
 from model.errors import EcgError
 
-MAX_RECORD_BYTES = 4 * 1024 * 1024
+MAX_RECORD_BYTES = 1024 * 1024  # twelve leads take 240 kB for 10 s at 1000 Hz, not compressed
 
 _SECTIONS = range(1, 7)  # what is read: patient, tables, leads, beats, reference beat, rhythm
 _HEADER = struct.Struct("<HHIBB6s")  # CRC, number, length, versions, reserved

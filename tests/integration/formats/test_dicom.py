@@ -1,5 +1,8 @@
+import time
 import warnings
-from datetime import UTC, datetime
+import zlib
+from datetime import UTC, date, datetime, timedelta, timezone
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +14,14 @@ from pydicom.data import get_testdata_file
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
-from integration.formats.dicom import decode
+from db.records import PatientRef
+from integration.formats.decoded import Format
+from integration.formats.dicom import MAX_INFLATED_BYTES, decode
 from model.ecg import LEADS_12
 from model.errors import EcgError
 
 PATH = Path(str(get_testdata_file("waveform_ecg.dcm", download=False)))
+EAST = timezone(timedelta(hours=1))
 SMALL = PATH.read_bytes()[:4000]
 
 
@@ -224,6 +230,130 @@ def test_a_file_of_pictures_syntax_is_refused(dataset, tmp_path):
 def test_another_object_of_dicom_is_refused():
     with pytest.raises(EcgError, match="waveform-unsupported"):
         read(Path(str(get_testdata_file("CT_small.dcm", download=False))))
+
+
+@pytest.mark.parametrize(
+    "sop_class",
+    [
+        "1.2.840.10008.5.1.4.1.1.9.1.2",
+        "1.2.840.10008.5.1.4.1.1.9.1.3",
+        "1.2.840.10008.5.1.4.1.1.9.1.4",
+    ],
+)
+def test_every_ecg_object_is_read(dataset, tmp_path, sop_class):
+    dataset.SOPClassUID = UID(sop_class)
+    assert read(written(dataset, tmp_path)).leads == LEADS_12
+
+
+def test_whose_and_when_and_by_what(dataset, tmp_path):
+    found = decode(PATH.read_bytes())
+    assert (found.format, found.acquired) == (Format.DICOM, date(2013, 1, 25))
+    assert found.patients == (PatientRef(str(dataset.PatientID)),)
+    assert found.device == "Mortara Instrument, Inc. el250"
+    assert found.derived == ()
+    assert decode(PATH.read_bytes(), EAST).ecg.start == datetime(2013, 1, 25, 9, 59, 19, tzinfo=UTC)
+    dataset.PatientID, dataset.IssuerOfPatientID = " 7 ", "HOSPITAL"
+    found = decode(written(dataset, tmp_path).read_bytes())
+    assert found.patients == (PatientRef("7", "HOSPITAL"),)
+    dataset.PatientID = ""
+    assert decode(written(dataset, tmp_path).read_bytes()).patients == ()
+
+
+def test_a_patients_id_of_several_values_or_letters_is_refused(dataset, tmp_path):
+    dataset.PatientID = ["1", "2"]
+    with pytest.raises(EcgError, match="field-malformed"):
+        read(written(dataset, tmp_path))
+    dataset.PatientID = "\u00fc"
+    path = written(dataset, tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"ISO_IR 192"))
+    with pytest.raises(EcgError, match="field-malformed"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sample_type"),
+    [("SB", "i1"), ("UB", "u1"), ("SS", "<i2"), ("US", "<u2"), ("SL", "<i4"), ("UL", "<u4")],
+)
+def test_samples_of_every_width(dataset, tmp_path, kind, sample_type):
+    bits, vr = np.dtype(sample_type).itemsize * 8, "OB" if sample_type[1] == "1" else "OW"
+    samples = np.arange(12 * 75).reshape(75, 12) % 100
+    group = rhythm(dataset)
+    group.WaveformSampleInterpretation, group.WaveformBitsAllocated = kind, bits
+    group.NumberOfWaveformSamples = 75
+    group.add_new("WaveformData", vr, samples.astype(sample_type).tobytes())
+    group.add_new("WaveformPaddingValue", vr, np.array([99, 0], sample_type).tobytes())
+    ecg = read(written(dataset, tmp_path))
+    expected = np.where(samples == 99, np.nan, samples * 0.00125).T
+    assert np.allclose(ecg.voltage_mv, expected, equal_nan=True, atol=1e-6)
+
+
+def test_an_odd_number_of_bytes_is_filled_up(dataset, tmp_path):
+    group = rhythm(dataset)
+    group.WaveformSampleInterpretation, group.WaveformBitsAllocated = "SB", 8
+    group.NumberOfWaveformSamples, group.NumberOfWaveformChannels = 61, 1
+    group.ChannelDefinitionSequence = Sequence([channel(dataset)])
+    group.add_new("WaveformData", "OB", bytes(range(61)) + b"\x7f")
+    ecg = read(written(dataset, tmp_path))
+    assert ecg.voltage_mv[0] == pytest.approx(np.arange(61) * 0.00125)
+
+
+def big_endian(dataset):
+    for group in dataset.WaveformSequence:
+        group.WaveformData = np.frombuffer(group.WaveformData, "<i2").astype(">i2").tobytes()
+    for tag in [element.tag for element in dataset if element.tag.is_private]:
+        del dataset[tag]
+    dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.2")
+
+
+def saved(dataset, folder):
+    with warnings.catch_warnings(action="ignore"):
+        pydicom.dcmwrite(folder / "ecg.dcm", dataset, enforce_file_format=True, overwrite=True)
+    return folder / "ecg.dcm"
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"])
+def test_implicit_and_deflated_files_are_read(dataset, tmp_path, syntax):
+    dataset.decode()
+    again = pydicom.Dataset(dataset)
+    again.file_meta = dataset.file_meta
+    again.file_meta.TransferSyntaxUID = UID(syntax)
+    ecg = read(saved(again, tmp_path))
+    assert np.array_equal(ecg.voltage_mv, read(PATH).voltage_mv)
+
+
+def test_big_endian_files_are_read(dataset, tmp_path):
+    dataset.decode()
+    again = pydicom.Dataset(dataset)
+    again.file_meta = dataset.file_meta
+    big_endian(again)
+    assert np.array_equal(read(saved(again, tmp_path)).voltage_mv, read(PATH).voltage_mv)
+    group = rhythm(again)
+    group.WaveformSampleInterpretation, group.WaveformBitsAllocated = "SB", 8
+    group.NumberOfWaveformSamples *= 2
+    with pytest.raises(EcgError, match="waveform-unsupported"):
+        read(saved(again, tmp_path))
+
+
+def test_a_deflated_bomb_is_refused_at_once():
+    with warnings.catch_warnings(action="ignore"):
+        content = pydicom.dcmread(PATH)
+        content.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
+        file = BytesIO()
+        pydicom.filewriter.write_file_meta_info(file, content.file_meta)
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = packer.compress(bytes(MAX_INFLATED_BYTES + 1)) + packer.flush()
+    start = time.process_time()
+    with pytest.raises(EcgError, match="file-too-large"):
+        decode(bytes(128) + b"DICM" + file.getvalue() + bomb)
+    with pytest.raises(EcgError, match="dicom-malformed"):
+        decode(bytes(128) + b"DICM" + file.getvalue() + b"\xff" * 100)
+    assert time.process_time() - start < 1
+
+
+def test_a_pdf_inside_dicom_is_no_recording(dataset, tmp_path):
+    dataset.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.104.1")
+    with pytest.raises(EcgError, match="not-ecg-pdf"):
+        read(written(dataset, tmp_path))
 
 
 @given(
