@@ -86,7 +86,7 @@ class MllpSettings(_Section):
         128, ge=1, description="further ones from the same address are closed at once"
     )
     max_buffered_bytes: int = Field(
-        2**28,
+        2**27,
         ge=2**20,
         description="of unanswered messages over all connections; beyond it reading pauses",
     )

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 Answer = Callable[[Received, Peer], bytes | None]
 Refuse = Callable[[Peer, str], None]
 
-_THREADS = 8  # answers in the making at the same time, over all connections
+_THREADS = 16  # answers in the making at the same time, over all connections
 _PATIENCE_S = 10.0  # a message that waits longer for a thread is sent back: the store is too slow
 _RELOAD_S = 5.0  # between two looks whether certificates have changed
 _BACKLOG = 128

@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 from integration.cli import cli
 from integration.cli.send import split_messages
-from integration.config import MllpSettings
+from integration.config import MllpSettings, TlsSettings
 from integration.hl7v2.ack import Fault, acknowledge
 from integration.hl7v2.header import parse_header
 from integration.listeners.mllp import serve_mllp
+from tests.private_ca import NAME, PrivateCa
 
 
 def message(control_id, name="A"):
@@ -32,12 +33,14 @@ def accept(received):
 
 
 @contextmanager
-def listener(answer):
+def listener(answer, tls=None):
     """A listener in a thread; yields its port."""
     ready, stop, ports = threading.Event(), threading.Event(), []
 
     async def main():
-        server = await serve_mllp(MllpSettings(port=0), lambda r, _: answer(r), lambda *_: None)
+        server = await serve_mllp(
+            MllpSettings(port=0, tls=tls), lambda r, _: answer(r), lambda *_: None
+        )
         ports.append(server.port)
         ready.set()
         await asyncio.to_thread(stop.wait)
@@ -184,6 +187,46 @@ def test_a_file_that_is_missing_is_a_users_mistake(tmp_path):
     result = run(1, tmp_path / "none.hl7")
     assert "does not exist" in result.output
     assert result.exit_code == 2
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory):
+    return PrivateCa(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def tls(ca):
+    own = ca.issue("listener", "localhost", "127.0.0.1")
+    return TlsSettings(certificate=own, key=own, client_ca=ca.file)
+
+
+def test_over_mutual_tls(file, ca, tls):
+    path, own = file(message("C1")), ca.issue("sender", NAME)
+    with listener(accept, tls) as port:
+        result = run(port, path, "--ca", ca.file, "--certificate", own)
+    assert result.output == f"{path} C1 AA\n"
+    assert result.exit_code == 0
+
+
+def test_a_listener_that_refuses_our_certificate_is_told(file, ca, tls):
+    path = file(message("C1"))
+    with listener(accept, tls) as port:
+        result = run(port, path, "--ca", ca.file)
+    assert result.exit_code == 1
+    assert f"{path} C1 - " in result.output or "cannot connect" in result.output
+
+
+@pytest.mark.parametrize("options", [["--tls"], ["--ca"]])
+def test_a_listener_that_nobody_vouches_for_gets_nothing(file, tmp_path, tls, options):
+    received = []
+    if options == ["--ca"]:
+        options = ["--ca", PrivateCa(tmp_path).file]
+    with listener(received.append, tls) as port:
+        result = run(port, file(message("C1")), *options)
+    assert "cannot connect" in result.output
+    assert "CERTIFICATE_VERIFY_FAILED" in result.output
+    assert result.exit_code == 1
+    assert received == []
 
 
 M1, M2 = message("C1"), message("C2", "MSH|")

@@ -1,9 +1,11 @@
 import socket
+import ssl
 import threading
 
 import pytest
 
 from integration.hl7v2.client import MllpClient
+from integration.security.tls import client_context
 
 
 def peer(*replies, read=1000):
@@ -63,3 +65,10 @@ def test_nobody_there():
         port = listening.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
         MllpClient("127.0.0.1", port)
+
+
+def test_what_speaks_no_tls_is_no_connection():
+    port, _, thread = peer([b"HTTP/1.1 400\r\n\r\n"])
+    with pytest.raises(ssl.SSLError):
+        MllpClient("127.0.0.1", port, 10, client_context())
+    thread.join()

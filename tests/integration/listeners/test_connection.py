@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -186,3 +189,65 @@ def test_keepalive_is_on():
         return connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
     assert run(conversation) != 0
+
+
+LISTENER = """
+import asyncio
+from integration.config import MllpSettings
+from integration.listeners.mllp import serve_mllp
+
+async def main():
+    settings = MllpSettings(port=0, max_buffered_bytes=16 * 2**20)
+    listener = await serve_mllp(settings, lambda *_: b"fine", lambda *_: None)
+    print(listener.port, flush=True)
+    await asyncio.sleep(100)
+
+asyncio.run(main())
+"""
+HALF_OF_8_MB = b"\x0b" + b"x" * (4 * 2**20)
+
+
+@pytest.fixture
+def process():
+    command = [sys.executable, "-c", LISTENER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def resident_mib(pid):
+    told = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, check=True, text=True
+    )
+    return int(told.stdout) / 1024
+
+
+def push(senders, data):
+    """Send as much as the listener takes; return the bytes it, and the system between, took."""
+    sent, moved_at = dict.fromkeys(senders, 0), time.monotonic()
+    while time.monotonic() - moved_at < 0.5:
+        for sender in senders:
+            with contextlib.suppress(BlockingIOError):
+                if moved := sender.send(memoryview(data)[sent[sender] :]):
+                    sent[sender] += moved
+                    moved_at = time.monotonic()
+    return sum(sent.values())
+
+
+def test_memory_stays_flat_under_64_halves_of_large_messages(process):
+    port = int(process.stdout.readline())
+    before = resident_mib(process.pid)
+    with contextlib.ExitStack() as stack:
+        senders = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(64)
+        ]
+        for sender in senders:
+            sender.setblocking(False)
+        taken = push(senders, HALF_OF_8_MB)
+        grown = resident_mib(process.pid) - before
+        with socket.create_connection(("127.0.0.1", port), 10) as small:
+            small.sendall(frame(b"small"))
+            assert small.recv(100) == frame(b"fine")
+    assert taken > 64 * 2**20
+    # 16 MiB of budget, and at each connection a block and what asyncio reads ahead of it.
+    assert grown < 16 + 64 * (64 + 3 * 64) / 1024 + 16

@@ -11,7 +11,7 @@ import pytest
 from integration.config import MllpSettings
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, Junk, frame
-from integration.listeners import connection
+from integration.listeners import connection, mllp
 from integration.listeners.connection import MAX_JUNK
 from integration.listeners.mllp import serve_mllp
 
@@ -260,6 +260,38 @@ def test_a_fault_over_a_message_without_header_is_ae_too():
 
     acks = [read_acknowledgement(raw) for raw in run(answer, conversation)]
     assert [(ack.code, ack.control_id) for ack in acks] == [("AE", ""), ("AE", "")]
+
+
+@pytest.mark.parametrize(("accept", "code"), [(b"", "AE"), (b"AL", "CE")])
+def test_what_waits_too_long_for_its_turn_is_sent_back_at_once(monkeypatch, accept, code):
+    monkeypatch.setattr(mllp, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(mllp, "_THREADS", 1)
+    release, answered = threading.Event(), []
+
+    def answer(received):
+        answered.append(received)
+        release.wait(20)
+        return received.payload
+
+    async def conversation(listener):
+        slow_reader, slow_writer = await connect(listener)
+        slow_writer.write(frame(b"slow"))
+        reader, writer = await connect(listener)
+        message = (MSG % 1).replace(b"|2.6", b"|2.6|||" + accept)
+        writer.write(frame(message))
+        await asyncio.sleep(0.4)
+        release.set()
+        got = await replies(reader, 1) + await replies(slow_reader, 1)
+        await close(writer)
+        await close(slow_writer)
+        return got
+
+    sent_back, slow = run(answer, conversation)
+    ack = read_acknowledgement(sent_back)
+    assert (ack.code, ack.control_id) == (code, "1")
+    assert ack.texts == ("overloaded: send this message again later",)
+    assert slow == b"slow"
+    assert answered == [Frame(b"slow")]
 
 
 def test_no_answer_means_silence():
