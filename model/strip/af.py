@@ -26,6 +26,7 @@ WINDOW_S, WINDOW_STEP_S = 10.0, 5.0
 HEADS = ("AF", "other")
 MAX_LEADS = 3  # more leads take longer and repeat the same atria
 PREFERRED_LEADS = ("II", "I", "V1")  # where P waves are largest, then what was trained on most
+MIN_SEEN_SHARE = 0.95  # half a second of ten may be missing: less than a beat, as in the gate
 PREFIX = "af."
 
 _BATCH = 512
@@ -47,6 +48,18 @@ _STATE = (
         for part in ("weight", "bias")
     ),
 )
+
+
+class Traces(NamedTuple):
+    """Leads as the network reads them.
+
+    Attributes:
+        voltage_mv: `(n_leads, n_samples)` at RATE_HZ without baseline.
+        seen: likewise; False where nothing was recorded.
+    """
+
+    voltage_mv: Array
+    seen: NDArray[np.bool_]
 
 
 class AfOutputs(NamedTuple):
@@ -106,23 +119,26 @@ class AfModel:
         attention = np.mean([o.attention for o in outputs], axis=0)
         return AfOutputs(np.stack(calibrated, axis=1).astype(np.float32), attention)
 
-    def read(self, traces_mv: Array, beat_times_s: Scores) -> AfEvidence:
-        """Read `(n_leads, n_samples)` at RATE_HZ without baseline, as `lead_traces` makes them."""
-        n_samples = traces_mv.shape[1]
+    def read(self, traces: Traces, beat_times_s: Scores) -> AfEvidence:
+        """Read a strip; a window counts where a lead was recorded for most of it."""
+        n_samples = traces.voltage_mv.shape[1]
         peaks = np.clip(np.round(beat_times_s * RATE_HZ).astype(np.int64), 0, n_samples - 1)
-        windows = _windows(peaks, n_samples)
+        windows = _windows(peaks, traces.seen)
         log_odds = np.zeros((len(windows), len(HEADS)))
         attention = np.zeros(len(peaks))
-        for at in range(0, len(windows), _BATCH):
-            batch = windows[at : at + _BATCH]
-            for trace_mv in traces_mv:
+        for trace_mv, seen in zip(traces.voltage_mv, traces.seen, strict=True):
+            readable = [i for i, window in enumerate(windows) if window.seen(seen)]
+            for at in range(0, len(readable), _BATCH):
+                rows = readable[at : at + _BATCH]
+                batch = [windows[i] for i in rows]
                 outputs = self.log_odds(stacked([w.inputs(trace_mv, peaks) for w in batch]))
-                log_odds[at : at + len(batch)] += outputs.log_odds / len(traces_mv)
+                log_odds[rows] += outputs.log_odds
                 _add_attention(attention, batch, outputs)
+        n_leads = [sum(w.seen(seen) for seen in traces.seen) for w in windows]
         return AfEvidence(
             start_s=np.array([w.start for w in windows]) / RATE_HZ,
             end_s=np.array([w.end for w in windows]) / RATE_HZ,
-            log_odds=log_odds,
+            log_odds=log_odds / np.array(n_leads).reshape(-1, 1),
             attention=attention / max(attention.sum(), np.finfo(float).tiny),
         )
 
@@ -160,14 +176,17 @@ class AfModel:
         )
 
 
-def lead_traces(voltage_mv: Array, leads: tuple[str, ...], sampling_rate_hz: float) -> Array:
-    """At most MAX_LEADS leads at RATE_HZ without baseline; missing stretches are bridged."""
+def lead_traces(voltage_mv: Array, leads: tuple[str, ...], sampling_rate_hz: float) -> Traces:
+    """At most MAX_LEADS of `(n_leads, n_samples)`; missing stretches (NaN) are bridged."""
     order = sorted(
         range(len(leads)),
         key=lambda i: PREFERRED_LEADS.index(leads[i]) if leads[i] in PREFERRED_LEADS else MAX_LEADS,
     )
     chosen = voltage_mv[order[:MAX_LEADS]]
-    return remove_baseline(resample(bridge_gaps(chosen, ~np.isnan(chosen)), sampling_rate_hz))
+    known = ~np.isnan(chosen)
+    traces_mv = remove_baseline(resample(bridge_gaps(chosen, known), sampling_rate_hz))
+    source = np.arange(traces_mv.shape[1]) * (sampling_rate_hz / RATE_HZ)
+    return Traces(traces_mv, known[:, np.minimum(source.astype(np.int64), known.shape[1] - 1)])
 
 
 def window_bounds(n_samples: int) -> list[tuple[int, int]]:
@@ -187,19 +206,23 @@ class _Window(NamedTuple):
     first: int
     last: int
 
+    def seen(self, seen: NDArray[np.bool_]) -> bool:
+        return bool(seen[self.start : self.end].mean() >= MIN_SEEN_SHARE)
+
     def inputs(self, trace_mv: Array, peaks: NDArray[np.int64]) -> AfInputs:
         return window_inputs(
             trace_mv[self.start : self.end], peaks[self.first : self.last] - self.start
         )
 
 
-def _windows(peaks: NDArray[np.int64], n_samples: int) -> list[_Window]:
-    """The windows with enough beats to compare intervals; beats beyond MAX_BEATS are left out."""
+def _windows(peaks: NDArray[np.int64], seen: NDArray[np.bool_]) -> list[_Window]:
+    """The windows that some lead shows, with enough beats to compare intervals."""
     found = []
-    for start, end in window_bounds(n_samples):
+    for start, end in window_bounds(seen.shape[1]):
         first, last = (int(at) for at in np.searchsorted(peaks, (start, end)))
-        if last - first >= MIN_BEATS:
-            found.append(_Window(start, end, first, min(last, first + MAX_BEATS)))
+        window = _Window(start, end, first, min(last, first + MAX_BEATS))
+        if last - first >= MIN_BEATS and any(window.seen(row) for row in seen):
+            found.append(window)
     return found
 
 

@@ -60,8 +60,8 @@ def read_rhythm(
     premature.
     """
     duration_s = voltage_mv.shape[1] / sampling_rate_hz
-    traces_mv = lead_traces(voltage_mv, leads, sampling_rate_hz)
-    evidence = model.read(traces_mv, beat_times_s)
+    traces = lead_traces(voltage_mv, leads, sampling_rate_hz)
+    evidence = model.read(traces, beat_times_s)
     fibrillation = af_episodes(evidence, duration_s, model.threshold, model.release)
     found = [
         *fibrillation,
@@ -69,7 +69,8 @@ def read_rhythm(
         *(
             gap
             for gap in pauses(beat_times_s, duration_s)
-            if _recorded(gap, voltage_mv, sampling_rate_hz) and _quiet(gap, traces_mv, beat_times_s)
+            if _recorded(gap, voltage_mv, sampling_rate_hz)
+            and _quiet(gap, traces.voltage_mv, beat_times_s)
         ),
         *(
             run

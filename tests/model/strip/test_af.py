@@ -4,7 +4,7 @@ import pytest
 from model.beats import detect_r_peaks
 from model.errors import BundleError
 from model.simulate import simulate
-from model.strip.af import AfModel, lead_traces, window_bounds
+from model.strip.af import AfModel, Traces, lead_traces, window_bounds
 from model.strip.af_inputs import stacked, window_inputs
 
 
@@ -12,8 +12,8 @@ def read(model, ecg, leads=("II",)):
     rows = [ecg.leads.index(lead) for lead in leads]
     voltage_mv = ecg.voltage_mv[rows]
     beats_s = detect_r_peaks(voltage_mv, ecg.sampling_rate_hz) / ecg.sampling_rate_hz
-    traces_mv = lead_traces(voltage_mv, leads, ecg.sampling_rate_hz)
-    return model.read(traces_mv, beats_s), beats_s
+    traces = lead_traces(voltage_mv, leads, ecg.sampling_rate_hz)
+    return model.read(traces, beats_s), beats_s
 
 
 @pytest.mark.parametrize("rate_hz", [100.0, 360.0, 1000.0])
@@ -56,20 +56,38 @@ def test_two_leads_are_the_mean_of_each(af_model):
 
 def test_of_many_leads_the_preferred_are_read():
     ecg = simulate("normal", seed=8, sampling_rate_hz=100.0)
-    alone = [lead_traces(ecg.voltage_mv[[i]], (ecg.leads[i],), 100.0)[0] for i in (1, 0, 6)]
-    np.testing.assert_allclose(lead_traces(ecg.voltage_mv, ecg.leads, 100.0), alone, atol=1e-6)
+    alone = [
+        lead_traces(ecg.voltage_mv[[i]], (ecg.leads[i],), 100.0).voltage_mv[0] for i in (1, 0, 6)
+    ]
+    np.testing.assert_allclose(
+        lead_traces(ecg.voltage_mv, ecg.leads, 100.0).voltage_mv, alone, atol=1e-6
+    )
 
 
-def test_gaps_do_not_reach_the_network(af_model):
-    ecg = simulate("normal", seed=9, sampling_rate_hz=200.0)
-    ecg.voltage_mv[:, 300:420] = np.nan
+def test_a_window_that_no_lead_shows_is_left_out(af_model):
+    ecg = simulate("normal", seed=9, sampling_rate_hz=200.0, duration_s=40.0)
+    ecg.voltage_mv[1, round(22 * 200.0) : round(24 * 200.0)] = np.nan
     evidence, _ = read(af_model, ecg)
+    assert evidence.start_s.tolist() == [0.0, 5.0, 10.0, 25.0, 30.0]
+    beside, _ = read(af_model, ecg, ("I", "II"))
+    assert beside.start_s.tolist() == [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0]
+    alone, _ = read(af_model, ecg, ("I",))
+    np.testing.assert_allclose(beside.log_odds[3:5], alone.log_odds[3:5], atol=0.5)
+
+
+def test_a_short_gap_is_bridged(af_model):
+    ecg = simulate("normal", seed=9, sampling_rate_hz=200.0)
+    ecg.voltage_mv[:, 300:360] = np.nan
+    evidence, _ = read(af_model, ecg)
+    assert len(evidence.log_odds) == 1
     assert np.isfinite(evidence.log_odds).all()
 
 
 @pytest.mark.parametrize("beats_s", [[], [1.0], [1.0, 2.0]])
 def test_too_few_beats_are_no_evidence(af_model, beats_s):
-    evidence = af_model.read(np.zeros((1, 1000), np.float32), np.array(beats_s))
+    evidence = af_model.read(
+        Traces(np.zeros((1, 1000), np.float32), np.ones((1, 1000), bool)), np.array(beats_s)
+    )
     assert evidence.probabilities == {"AF": 0.0, "other": 0.0}
     assert evidence.attention.tolist() == [0.0] * len(beats_s)
 
