@@ -66,7 +66,7 @@ async def until(condition):
         await asyncio.sleep(0.01)
 
 
-async def trickle(writer, pieces, pause_s=0.05):
+async def trickle(writer, pieces, pause_s=0.2):
     for piece in pieces:
         writer.write(piece)
         await asyncio.sleep(pause_s)
@@ -76,12 +76,13 @@ def test_a_message_that_only_trickles_in_is_told_and_its_sender_hung_up_on():
     async def conversation(site):
         reader, writer = await site.connect()
         sending = asyncio.create_task(trickle(writer, [b"\x0bMSH|", *[b"x"] * 1000]))
-        answer = await reader.read()
+        await until(lambda: site.received)
         sending.cancel()
+        answer = await reader.read()
         (junk,) = site.received
         return answer, junk.reason, junk.data[:6]
 
-    told = run(conversation, message_timeout_s=0.3)
+    told = run(conversation, message_timeout_s=0.5)
     assert told[0].startswith(b"\x0bMSH|x")
     assert told[1:] == ("message-timeout", b"MSH|xx")
 
@@ -90,11 +91,12 @@ def test_bytes_outside_a_block_have_their_deadline_too():
     async def conversation(site):
         reader, writer = await site.connect()
         sending = asyncio.create_task(trickle(writer, [b"x"] * 1000))
-        await reader.read()
+        await until(lambda: site.received)
         sending.cancel()
+        await reader.read()
         return [one.reason for one in site.received]
 
-    assert run(conversation, message_timeout_s=0.3) == ["message-timeout"]
+    assert run(conversation, message_timeout_s=0.5) == ["message-timeout"]
 
 
 def test_each_message_has_a_deadline_of_its_own():
