@@ -96,6 +96,7 @@ ANSWERS: dict[str, Answer] = {
     # whose ECG it is
     "patient-missing": Answer("AR", *_MISSING, 422, "required"),
     "patient-ambiguous": Answer("AR", *_SEQUENCE, 422, "business-rule"),
+    "patient-disagrees": Answer("AR", *_SEQUENCE, 422, "business-rule"),
     # the waveform
     "lead-unknown": Answer("AR", *_TABLE, 422, "code-invalid"),
     "lead-mismatch": Answer("AR", *_TABLE, 422, "code-invalid"),
@@ -119,6 +120,7 @@ ANSWERS: dict[str, Answer] = {
     "time-malformed": Answer("AR", *_TYPE, 422, "value"),
     "time-naive": Answer("AR", *_TYPE, 422, "value"),
     # a file inside a message (integration.formats)
+    "document-malformed": Answer("AR", *_TYPE, 422, "value"),
     "format-unknown": Answer("AR", *_TYPE, 422, "not-supported"),
     "archive-unsupported": Answer("AR", *_TYPE, 422, "not-supported"),
     "not-ecg-pdf": Answer("AR", *_TYPE, 422, "not-supported"),

@@ -121,9 +121,12 @@ def readable(raw: bytes, charsets: Sequence[str], default: str, escape: bytes) -
     body = narrow(raw)
     if b"\x1b" in body and "iso2022_jp_ext" in {codec_for(other, codec) for other in others}:
         codec = "iso2022_jp_ext"  # MSH-20 says ISO 2022-1994: escape sequences as they are
-    switch = _switch_pattern(escape)
-    if switch and switch.search(body):
-        return "".join(_switched(body, codec, switch)).encode(), "utf-8"
+    # MSH-2 holds the escape character; most messages hold no second one, and looking for one byte
+    # is many times faster than looking for a pattern.
+    if escape and body.find(escape, body.find(escape) + 1) > 0:
+        switch = _switch_pattern(escape)
+        if switch.search(body):
+            return "".join(_switched(body, codec, switch)).encode(), "utf-8"
     if codec in OPAQUE_CODECS:
         return decoded(body, codec).encode(), "utf-8"
     decoded(body, codec)
@@ -152,9 +155,7 @@ def _japanese(data: bytes) -> Iterator[str]:
         yield part.decode("cp932" if index % 2 else "iso2022_jp_ext")
 
 
-def _switch_pattern(escape: bytes) -> re.Pattern[bytes] | None:
-    if not escape:
-        return None
+def _switch_pattern(escape: bytes) -> re.Pattern[bytes]:
     mark, codes = re.escape(escape), b"|".join(_SWITCHES)
     return re.compile(mark + b"[CM](" + codes + b")" + mark, re.IGNORECASE)
 

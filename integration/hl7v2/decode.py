@@ -1,20 +1,27 @@
-"""A message to ECGs in millivolts, or to a stable reason why not (STANDARDS: shapes A and B).
+"""A message to ECGs in millivolts and what else it tells, or to a stable reason why not.
 
 Whatever a message's type, its OBX segments decide whether it carries ECGs: senders use ORU^R01,
-ORU^W01 and others. What is certain is taken; the rest is refused with its place. A message without
-waveforms is ordinary traffic and never an error.
+ORU^W01, ORF^R04 and others. What is certain is taken; the rest is refused with its place. A message
+without ECGs is ordinary traffic and never an error; what it tells of measurements, beds and orders
+is kept. The shapes: `generic` (A), `wcm` (B), `measurements` (C), `embedded` (D).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from enum import StrEnum
 
-from db.records import NewExam
+from db.clinical import Clinical, NewResult
+from db.records import Bed, NewExam, PatientRef
 from integration.errors import Refused, as_refused
+from integration.formats import DecodedEcg
+from integration.hl7v2.beds import bed_moves, bed_of
+from integration.hl7v2.embedded import embedded
 from integration.hl7v2.generic import generic_signals
 from integration.hl7v2.header import Header, parse_header
+from integration.hl7v2.measurements import measured
 from integration.hl7v2.message import Message, Segment
+from integration.hl7v2.orders import placed_orders
 from integration.hl7v2.patient import patient_of
 from integration.hl7v2.signals import Order, Recording, recordings
 from integration.hl7v2.times import parse_time, zone_of
@@ -28,6 +35,10 @@ class Kind(StrEnum):
     """What a message is to us."""
 
     ECG = "ecg"
+    MEASUREMENTS = "measurements"  # of a cart, without the ECG
+    DOCUMENT = "document"  # a PDF, a picture, a text, or a link
+    MOVEMENT = "movement"  # of a patient between beds
+    ORDER = "order"
     OTHER = "other"
 
 
@@ -37,14 +48,16 @@ class Decoded:
 
     Attributes:
         header: its MSH.
-        kind: whether it carries ECGs.
-        exams: the ECGs, in the order of the message; empty when `kind` is OTHER.
+        kind: what it is to us; ECG whenever it carries one.
+        exams: the ECGs, waveforms before files; empty when `kind` is another.
+        clinical: what else it tells.
         notes: what was left out, and why.
     """
 
     header: Header
     kind: Kind
     exams: tuple[NewExam, ...] = field(repr=False)
+    clinical: Clinical
     notes: tuple[Refused, ...] = ()
 
 
@@ -67,51 +80,97 @@ def decode(raw: bytes, *, default_charset: str = "ascii", zone: tzinfo | None = 
     if header.version and header.version.split(".")[0] != "2":
         raise Refused("version-unsupported", "not HL7 version 2", ("MSH", 1, 12))
     orders = list(_orders(message))
+    stamps = zone_of(header.sent_at) or zone
     found = recordings(
         (order, generic_signals(message, order) + wcm_signals(message, order)) for order in orders
     )
-    if not found:
-        if strangers := [refused for order in orders for refused in order.passed_over]:
-            raise strangers[0]
-        _refuse_scalars(message, orders)
-        return Decoded(header, Kind.OTHER, ())
-    stamps = zone_of(header.sent_at) or zone
+    files = [(order, embedded(message, order, stamps)) for order in orders]
+    carriers = [(r.orders, _exam(message, r, stamps)) for r in found]
+    carriers += [
+        ((order,), _exam_of_file(message, order, ecg, stamps))
+        for order, file in files
+        for ecg in file.ecgs
+    ]
+    clinical = Clinical(
+        results=tuple(_results(message, orders, [own for own, _ in carriers], stamps)),
+        moves=bed_moves(message, stamps),
+        orders=placed_orders(message),
+    )
+    kind = _kind(clinical, any(file.documents for _, file in files)) if not carriers else Kind.ECG
     notes = tuple(note for order in orders for note in order.passed_over)
-    return Decoded(header, Kind.ECG, tuple(_exam(message, r, stamps) for r in found), notes)
+    if kind in (Kind.OTHER, Kind.MOVEMENT, Kind.ORDER):
+        if notes:
+            raise notes[0]
+        _refuse_scalars(message, orders)
+    return Decoded(header, kind, tuple(exam for _, exam in carriers), clinical, notes)
+
+
+def _kind(clinical: Clinical, documents: bool) -> Kind:  # noqa: FBT001 - one of four questions
+    if clinical.results:
+        return Kind.MEASUREMENTS
+    if documents:
+        return Kind.DOCUMENT
+    if clinical.moves:
+        return Kind.MOVEMENT
+    return Kind.ORDER if clinical.orders else Kind.OTHER
 
 
 def _orders(message: Message) -> Iterator[Order]:
-    """Yield the groups of OBX with the OBR and PID that govern them.
+    """Yield the groups of OBX with the OBR, PV1 and PID that govern them.
 
     Raises:
         Refused: `batch-unsupported`; `samples-malformed` for a line break inside a waveform.
     """
     pids: tuple[Segment, ...] = ()
-    patient, order, last = 0, Order(0, (), None), ""
+    pv1: Segment | None = None
+    patient, order, broken = 0, Order(0, (), None), _Broken()
     for segment in message.segments():
         if segment.name in _BATCH:
             raise Refused("batch-unsupported", "one message a frame", segment.at(0))
+        if not segment.name:
+            broken.go_on(segment)
+            continue
+        broken.mend()
         if segment.name == "PID":
             yield order
             # PIDs that follow each other at once describe one patient, and have to agree.
             pids = (*pids, segment) if not order.observations and order.obr is None else (segment,)
-            patient += 1
+            patient, pv1 = patient + 1, None
             order = Order(patient, pids, None)
+        elif segment.name == "PV1":
+            pv1 = segment
+            order = replace(order, pv1=segment)
         elif segment.name == "OBR":
             yield order
-            order = Order(patient, pids, segment)
+            order = Order(patient, pids, segment, pv1)
         elif segment.name == "OBX":
             order.observations.append(segment)
-        elif not segment.name and last == "OBX":
-            _refuse_broken_array(order.observations[-1])
-        last = segment.name
+        broken = _Broken(segment if segment.name == "OBX" else None)
+    broken.mend()
     yield order
 
 
-def _refuse_broken_array(obx: Segment) -> None:
-    """A line that is no segment may be the rest of a text, but not of a waveform."""
-    if obx.field(2).strip() in (b"NA", b"MA"):
-        raise Refused("samples-malformed", "a line break among the samples", obx.at(5))
+@dataclass
+class _Broken:
+    """Lines that are no segment, which go on with the OBX before them: a text or a file."""
+
+    obx: Segment | None = None
+    lines: list[Segment] = field(default_factory=list)
+
+    def go_on(self, line: Segment) -> None:
+        """Take one more line; among samples none is taken."""
+        if self.obx and self.obx.field(2).strip() in (b"NA", b"MA"):
+            raise Refused("samples-malformed", "a line break among the samples", self.obx.at(5))
+        self.lines.append(line)
+
+    def mend(self) -> None:
+        """Put the lines back where they belong, if the field that broke was OBX-5."""
+        if not self.obx or not self.lines or len(self.obx.fields) != 6:  # OBX-5 is the last
+            return
+        ended = next((n for n, line in enumerate(self.lines) if len(line.fields) > 1), None)
+        parts = self.lines if ended is None else self.lines[: ended + 1]
+        self.obx.fields[5] = b"\n".join([self.obx.fields[5], *(line.fields[0] for line in parts)])
+        self.obx.fields.extend(parts[-1].fields[1:])
 
 
 def _refuse_scalars(message: Message, orders: list[Order]) -> None:
@@ -128,18 +187,79 @@ def _exam(message: Message, recording: Recording, zone: tzinfo | None) -> NewExa
     )
     if isinstance(acquired, datetime):
         ecg = replace(ecg, start=acquired)
+    patient, bed = _whose(message, order)
     try:
-        return NewExam(
-            patient=patient_of(message, order.pids),
-            ecg=ecg,
-            acquired=acquired,
-            placer_order=_order_number(message, order, 2),
-            filler_order=_order_number(message, order, 3),
-        )
+        return NewExam(patient, ecg, acquired, *_numbers(message, order), bed)
     except EcgError as error:  # an identifier that cannot be kept
         raise as_refused(error) from None
 
 
-def _order_number(message: Message, order: Order, number: int) -> str | None:
-    value = order.obr.field(number) if order.obr else b""
-    return message.components(value)[0] or None
+def _exam_of_file(message: Message, order: Order, file: DecodedEcg, zone: tzinfo | None) -> NewExam:
+    patient, bed = _whose(message, order)
+    acquired = file.acquired or _when(message, order, zone)
+    try:
+        return NewExam(patient, file.ecg, acquired, *_numbers(message, order), bed)
+    except EcgError as error:
+        raise as_refused(error) from None
+
+
+def _whose(message: Message, order: Order) -> tuple[PatientRef | None, Bed | None]:
+    """Return the patient and the bed; without a patient the bed has to be certain.
+
+    Raises:
+        Refused: `patient-missing`, `patient-ambiguous`.
+    """
+    try:
+        bed = bed_of(message, order)
+        try:
+            return patient_of(message, order.pids), bed
+        except Refused as missing:
+            if missing.reason != "patient-missing" or bed is None:
+                raise
+            return None, bed
+    except EcgError as error:
+        raise as_refused(error) from None
+
+
+def _results(
+    message: Message, orders: list[Order], carriers: list[tuple[Order, ...]], zone: tzinfo | None
+) -> Iterator[NewResult]:
+    for order in orders:
+        measurements, statements = measured(message, order)
+        if not measurements and not statements:
+            continue
+        try:
+            patient = patient_of(message, order.pids)
+        except (Refused, EcgError):
+            patient = None
+        yield NewResult(
+            patient,
+            measurements,
+            statements,
+            _when(message, order, zone),
+            *_numbers(message, order),
+            exam=_exam_beside(order, carriers),
+        )
+
+
+def _exam_beside(order: Order, carriers: list[tuple[Order, ...]]) -> int | None:
+    """Return which ECG a result belongs to: its order's, or the only one of its patient."""
+    own = [i for i, orders in enumerate(carriers) if any(o is order for o in orders)]
+    patients = [i for i, orders in enumerate(carriers) if orders[0].patient == order.patient]
+    return next((found[0] for found in (own, patients) if len(found) == 1), None)
+
+
+def _when(message: Message, order: Order, zone: tzinfo | None) -> datetime | date | None:
+    """Return OBR-7 where it is a time; results and files do not hang on it."""
+    value, place = order.start()
+    try:
+        return parse_time(message.components(value)[0], zone, place)
+    except Refused:
+        return None
+
+
+def _numbers(message: Message, order: Order) -> tuple[str | None, str | None]:
+    """Return the numbers of the placer (OBR-2) and of the filler (OBR-3)."""
+    values = [order.obr.field(number) if order.obr else b"" for number in (2, 3)]
+    placer, filler = (message.components(value)[0] or None for value in values)
+    return placer, filler

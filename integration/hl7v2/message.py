@@ -15,6 +15,7 @@ from integration.hl7v2.header import Delimiters, Header
 
 _NAME = re.compile(rb"[A-Z][A-Z0-9]{2}")
 _MAX_SEGMENTS = 50_000  # of one name
+_MAX_LINES = 400_000  # that are no segment: a file in base64, a line each 76 characters
 _MAX_PARTS = 64  # no segment or data type of the standard has more; what is behind is never read
 _MAX_TEXT_BYTES = 4096
 _NULL = b'""'  # "delete what you have": for a reader of one message the same as nothing
@@ -64,12 +65,12 @@ class Message:
         escape = self.header.delimiters.escape
         return readable(self.raw, self.header.charsets, self.default_charset, escape)
 
-    @property
+    @cached_property
     def codec(self) -> str:
         """Python codec of the fields' bytes."""
         return self._readable[1]
 
-    @property
+    @cached_property
     def delimiters(self) -> Delimiters:
         """The message's own."""
         return self.header.delimiters
@@ -89,7 +90,7 @@ class Message:
             known = _NAME.fullmatch(fields[0].strip())
             name = fields[0].strip().decode("ascii") if known else ""
             counts[name] = counts.get(name, 0) + 1
-            if counts[name] > _MAX_SEGMENTS:
+            if counts[name] > (_MAX_SEGMENTS if name else _MAX_LINES):
                 raise Refused("message-too-large", f"more than {_MAX_SEGMENTS} segments of a kind")
             yield Segment(name, counts[name], fields)
 
@@ -113,10 +114,17 @@ class Message:
         """
         if len(value) > _MAX_TEXT_BYTES:
             raise Refused("field-malformed", f"more than {_MAX_TEXT_BYTES} bytes in a short field")
-        text = "" if value == _NULL else value.decode(self.codec)
-        if self.delimiters.escape and self.delimiters.escape in value:
+        return self.free_text(value, _MAX_TEXT_BYTES)
+
+    def free_text(self, value: bytes, limit: int) -> str:
+        """Return up to `limit` characters of a text of any length, escapes put back, trimmed."""
+        if not value or value == _NULL:
+            return ""
+        text = value.decode(self.codec)
+        escape = self.delimiters.escape
+        if escape and escape in value:
             text = self._escapes.sub(self._unescaped, text)
-        return text.strip()
+        return text.strip()[:limit]
 
     @cached_property
     def _escapes(self) -> re.Pattern[str]:

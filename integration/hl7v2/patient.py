@@ -26,6 +26,13 @@ def patient_of(message: Message, pids: tuple[Segment, ...]) -> PatientRef:
     return refs.pop()
 
 
+def identifiers(message: Message, pid: Segment) -> set[str]:
+    """Return every identifier that PID has for its patient: PID-2, PID-3, PID-4."""
+    separator = message.delimiters.repetition
+    values = [v for n in (2, 3, 4) for v in pid.field(n).split(separator, _MAX_IDENTIFIERS)]
+    return {message.components(value)[0] for value in values} - {""}
+
+
 def _chosen(message: Message, pid: Segment) -> PatientRef:
     by_type: dict[str, set[PatientRef]] = {}
     repetitions = pid.field(3).split(message.delimiters.repetition, _MAX_IDENTIFIERS)

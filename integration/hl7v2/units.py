@@ -36,6 +36,12 @@ _MAX_DIGITS = 64
 Location = tuple[str, int, int]
 
 
+def number_text(components: list[str]) -> str:
+    """Return the number of NM, or of SN where that says no more than a number (`^500`, `=^500`)."""
+    first, *rest = components
+    return rest[0] if rest and first in ("", "=") else first
+
+
 def decimal(text: str, reason: str, location: Location) -> float:
     """Return a number (NM).
 

@@ -19,7 +19,14 @@ from integration.hl7v2.message import Message, Segment, part
 from integration.hl7v2.packets import check_period
 from integration.hl7v2.samples import SENTINELS, Samples, parse_samples
 from integration.hl7v2.signals import Order, Signal, refuse_withdrawn, to_millivolts
-from integration.hl7v2.units import decimal, hz_per, is_voltage, mv_per, s_per
+from integration.hl7v2.units import (
+    decimal,
+    hz_per,
+    is_voltage,
+    mv_per,
+    number_text,
+    s_per,
+)
 
 # Code 0 stands in the field for "see the name", so names go first.
 _ATTRIBUTES = {
@@ -123,10 +130,7 @@ def _without_declared_sentinel(message: Message, lead: _Lead, samples: Samples) 
 
 
 def _number(message: Message, obx: Segment, reason: str) -> float:
-    """Return OBX-5 as a number: NM, or SN with no more than a number (`^500`)."""
-    first, *rest = message.components(obx.field(5))
-    text = rest[0] if rest and first in ("", "=") else first
-    return decimal(text, reason, obx.at(5))
+    return decimal(number_text(message.components(obx.field(5))), reason, obx.at(5))
 
 
 def _rate_hz(message: Message, lead: _Lead) -> float:
