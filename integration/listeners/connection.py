@@ -22,7 +22,7 @@ _SETTLE_S = 0.5  # how long after FS its CR may stay out
 _GOODBYE_S = 2.0  # for a peer's half of the end of TLS
 
 
-class Refusal(Exception):
+class _Refusal(Exception):
     """A connection that is not served; its text is the reason code, or empty: nothing came."""
 
 
@@ -69,7 +69,7 @@ class Connection:
         """Answer block after block until the sender goes, is silent too long, or is no sender."""
         try:
             reader, writer = await self._open()
-        except Refusal as refusal:
+        except _Refusal as refusal:
             if reason := str(refusal):
                 await self._shared.refuse(self.peer, reason)
             return
@@ -97,7 +97,7 @@ class Connection:
         """Return the connection's streams, secured where that is asked for.
 
         Raises:
-            Refusal: with the reason; see `integration.security.tls`.
+            _Refusal: with the reason; see `integration.security.tls`.
         """
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         tls = self._shared.tls
@@ -107,16 +107,16 @@ class Connection:
             async with asyncio.timeout(tls.handshake_timeout_s):
                 return await self._secured(tls)
         except TimeoutError:
-            raise Refusal("tls-handshake-timeout") from None
+            raise _Refusal("tls-handshake-timeout") from None
         except OSError as error:
-            raise Refusal(handshake_fault(error)) from None
+            raise _Refusal(handshake_fault(error)) from None
 
     async def _secured(self, tls: ServerTls) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         first = await _peek(self.socket)
         if not first:  # a load balancer or a monitor that looks whether this port is open
-            raise Refusal
+            raise _Refusal
         if first != HANDSHAKE_RECORD:
-            raise Refusal("tls-plain-text")
+            raise _Refusal("tls-plain-text")
         reader, writer = await _streams(
             self.socket, ssl=tls.context, ssl_shutdown_timeout=_GOODBYE_S
         )
