@@ -148,6 +148,34 @@ class FhirSettings(_Section):
     )
     token: SecretStr | None = Field(None, description="bearer token")
     timeout_s: float = Field(30.0, gt=0, description="for one request")
+
+
+class ClientTlsSettings(_Section):
+    """TLS towards a receiver; its certificate and name are always verified."""
+
+    ca: Path | None = Field(
+        None, description="PEM: who may sign its certificate; by default whom this machine trusts"
+    )
+    certificate: Path | None = Field(None, description="PEM: our own, for mutual TLS")
+    key: Path | None = Field(None, description="PEM: its private key; by default beside it")
+
+
+class OruSettings(_Section):
+    """The HL7 v2 receiver that reports are sent to as ORU^R01."""
+
+    host: str | None = Field(None, description="its name or address; without it none is sent")
+    port: int = Field(2575, ge=1, le=65_535, description="its port")
+    timeout_s: float = Field(30.0, gt=0, description="for one answer")
+    sending_application: str = Field("HISBUNDLE", description="MSH-3")
+    sending_facility: str = Field("", description="MSH-4")
+    receiving_application: str = Field("", description="MSH-5")
+    receiving_facility: str = Field("", description="MSH-6")
+    tls: ClientTlsSettings | None = Field(None, description="without it: plain text")
+
+
+class DeliverySettings(_Section):
+    """How long a report is sent again to a destination that does not take it."""
+
     max_attempts: int = Field(
         50, ge=1, description="tries before a delivery is given up as undeliverable"
     )
@@ -218,6 +246,8 @@ class Settings(BaseSettings):
     mllp: MllpSettings = MllpSettings()
     http: HttpSettings = HttpSettings()
     fhir: FhirSettings = FhirSettings()
+    oru: OruSettings = OruSettings()
+    delivery: DeliverySettings = DeliverySettings()
     worker: WorkerSettings = WorkerSettings()
     senders: dict[str, SenderSettings] = Field(
         {}, description="who may send; the first entry that fits a message counts"
@@ -243,6 +273,8 @@ class Settings(BaseSettings):
         url = urlsplit(self.fhir.base_url or "")
         if url.scheme == "http":
             places.append(("fhir.base_url", url.hostname or ""))
+        if self.oru.host and self.oru.tls is None:
+            places.append(("oru.host", self.oru.host))
         for setting, host in places:
             if not _is_loopback(host) and not self.allow_remote_plaintext:
                 raise ValueError(
@@ -279,7 +311,8 @@ class Settings(BaseSettings):
     @property
     def destinations(self) -> tuple[str, ...]:
         """Where reports go besides the own interface."""
-        return ("fhir",) if self.fhir.base_url else ()
+        given = {"fhir": self.fhir.base_url, "oru": self.oru.host}
+        return tuple(name for name, place in given.items() if place)
 
 
 def config_file() -> Path | None:

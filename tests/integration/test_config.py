@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from integration.config import (
+    ClientTlsSettings,
     SenderSettings,
     Settings,
     TlsSettings,
@@ -70,7 +71,6 @@ def test_a_configured_broker_and_server_end_the_embedded_default(monkeypatch):
         ("HISBUNDLE_FHIR__BASE_URL", "http://ehr.example.org/fhir", "allow_remote_plaintext"),
         ("HISBUNDLE_DEFAULT_CHARSET", "utf-7", "default_charset"),
         ("HISBUNDLE_ORU__HOST", "ehr.example.org", "oru.host"),
-        ("HISBUNDLE_ORU__CA", "ca.pem", "need tls"),
     ],
 )
 def test_a_wrong_value_is_told_by_its_setting(monkeypatch, name, value, told):
@@ -124,6 +124,7 @@ SECTIONS = {
     None: Settings,
     **{n: f.annotation for n, f in Settings.model_fields.items() if is_section(f.annotation)},
     "mllp.tls": TlsSettings,
+    "oru.tls": ClientTlsSettings,
     "senders.carts-ed": SenderSettings,
 }
 NESTED = {*SECTIONS, "tls", "senders"}
@@ -144,7 +145,7 @@ def test_the_example_names_every_setting(name):
     lines = section(EXAMPLE.read_text(), name)
     told = {match[1] for line in lines if (match := re.match(r"(?:# )?(\w+) =", line))}
     fields = SECTIONS[name].model_fields.items()
-    assert told == {n for n, _ in fields} - (NESTED if name in {None, "mllp"} else set())
+    assert told == {n for n, _ in fields} - (NESTED if name in {None, "mllp", "oru"} else set())
     assert all(field.description for n, field in fields if n not in NESTED)
 
 
@@ -158,12 +159,13 @@ def test_the_example_has_the_defaults(monkeypatch):
 def test_what_the_example_shows_of_tls_and_senders_is_good(tmp_path):
     text = EXAMPLE.read_text()
     lines = []
-    for name in ("mllp.tls", "senders.carts-ed"):
+    for name in ("mllp.tls", "senders.carts-ed", "oru.tls"):
         shown = [line[2:] for line in section(text, name) if re.match(r"# \w+ = ", line)]
         lines += [f"[{name}]", *shown]
     (tmp_path / "hisbundle.toml").write_text("\n".join(lines))
     settings = load_settings()
     assert settings.mllp.tls.require_client_certificate
+    assert settings.oru.tls.certificate.name == "hisbundle.pem"
     assert settings.senders["carts-ed"].networks == (ip_network("10.20.0.0/16"),)
 
 

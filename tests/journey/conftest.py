@@ -43,7 +43,7 @@ class Installation:
             "HISBUNDLE_DATA_DIR": str(folder / "data"),
             "HISBUNDLE_MLLP__PORT": str(self.mllp_port),
             "HISBUNDLE_HTTP__PORT": str(self.http_port),
-            "HISBUNDLE_FHIR__BACKOFF_S": "0.2",
+            "HISBUNDLE_DELIVERY__BACKOFF_S": "0.2",
             "HISBUNDLE_LOG_LEVEL": "DEBUG",
             **{f"HISBUNDLE_{name}": value for name, value in settings.items()},
         }

@@ -1,0 +1,59 @@
+"""A report goes to an EHR that speaks HL7 v2: here another installation's listener, over TLS."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from model.ecg import Ecg
+from model.simulate import simulate
+from tests.private_ca import PrivateCa
+
+
+def ehr(install, ca):
+    own = str(ca.issue("listener", "127.0.0.1"))
+    tls = {"CERTIFICATE": own, "KEY": own, "CLIENT_CA": str(ca.file)}
+    return install(**{f"MLLP__TLS__{name}": value for name, value in tls.items()})
+
+
+def test_over_mutual_tls_and_after_an_outage(install, message, tmp_path):
+    ca = PrivateCa(tmp_path)
+    receiver, own = ehr(install, ca), str(ca.issue("hisbundle", "hisbundle.hospital.example"))
+    sender = install(
+        ORU__HOST="127.0.0.1",
+        ORU__PORT=str(receiver.mllp_port),
+        ORU__TLS__CA=str(ca.file),
+        ORU__TLS__CERTIFICATE=own,
+    )
+    sender.serve()
+    sender.send(message(simulate("inferior-st-elevation", seed=1), "E1"))
+    waiting = sender.wait_for(
+        lambda: sender.status()["deliveries"]["pending"], "the delivery to wait"
+    )
+    assert waiting == 1
+    receiver.serve("--no-worker")
+    (exam,) = sender.settled(1)
+    assert exam["state"] == "delivered"
+    told = receiver.status()
+    assert told["messages"]["not-ecg"] == 1
+    assert told["exams"]["received"] == 0
+
+
+def test_a_monitors_packets_become_one_report(install, message):
+    installation = install()
+    installation.serve()
+    whole = simulate("normal", seed=4)
+    # On a whole ten seconds, two minutes ago: the monitor has fallen silent since.
+    now = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
+    start = now - timedelta(seconds=now.second % 10)
+    rate = int(whole.sampling_rate_hz)
+    for second in range(10):
+        piece = whole.voltage_mv[:, second * rate : (second + 1) * rate]
+        moment = start + timedelta(seconds=second)
+        packet = Ecg(np.ascontiguousarray(piece), whole.leads, float(rate), moment)
+        assert b"|AA|" in installation.send(message(packet, f"P{second}"))
+    told = installation.wait_for(
+        lambda: (s := installation.status())["exams"]["delivered"] and s, "the window", 120
+    )
+    assert told["exams"]["stitched"] == 10
+    (exam,) = [e for e in told["recent"] if e["state"] == "delivered"]
+    assert installation.get(f"/fhir/DiagnosticReport/{exam['id']}")[0] == 200
