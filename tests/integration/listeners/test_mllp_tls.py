@@ -167,8 +167,14 @@ def test_a_handshake_that_does_not_end_is_refused_and_recorded(run, store, said)
     assert refusals(store) == {"tls-handshake-timeout": 1}
 
 
-def test_a_look_whether_the_port_is_open_is_no_event(run, store, caplog):
-    run(lambda port: socket.create_connection(("127.0.0.1", port)).close())
+def test_a_look_whether_the_port_is_open_is_no_event(run, ca, store, caplog):
+    own = client_context(ca.file, ca.issue("good", NAME))
+
+    def conversation(port):
+        socket.create_connection(("127.0.0.1", port)).close()
+        return exchange(port, own)
+
+    assert run(conversation) == "AA"
     assert refusals(store) == {}
     assert "refused" not in caplog.text
 
