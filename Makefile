@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint setup clean
+.PHONY: help demo serve test lint setup fuzz clean
 
 help:  ## show these targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ lint: setup
 
 test: lint  ## lint, types, import directions, migrations, all tests
 	$(BIN)/python -m pytest
+
+fuzz: setup  ## feed the HL7 listener twelve million mutated bytes (Linux, some minutes)
+	$(BIN)/pip install --quiet atheris==3.0.0
+	PYTHONPATH=. $(BIN)/python tests/fuzz/fuzz_mllp.py
 
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
