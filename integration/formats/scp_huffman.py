@@ -25,7 +25,6 @@ MAX_CODES = 1024  # in one table
 _MAX_PREFIX_BITS = 16
 _MAX_VALUE_BITS = 16
 _MAX_CODE_BYTES = (_MAX_PREFIX_BITS + _MAX_VALUE_BITS) // 8
-_END, _NO_CODE = -1, -2  # where the chain of codes stops
 _CODE = struct.Struct("<BBBhI")  # bits of the prefix, of all, mode (0: switch), value, prefix
 _DEFAULT_CODES = (
     (1, 1, 1, 0, 0),
@@ -51,10 +50,10 @@ class Codebook:
         switches: whether any code does.
     """
 
-    prefix_bits: NDArray[np.int32] = field(repr=False)
-    all_bits: NDArray[np.int32] = field(repr=False)
-    value: NDArray[np.int32] = field(repr=False)
-    next_table: NDArray[np.int32] = field(repr=False)
+    prefix_bits: NDArray[np.uint8] = field(repr=False)
+    all_bits: NDArray[np.uint8] = field(repr=False)
+    value: NDArray[np.int16] = field(repr=False)
+    next_table: NDArray[np.int8] = field(repr=False)
     switches: bool
 
 
@@ -98,10 +97,9 @@ def build_codebook(tables: Sequence[Sequence[tuple[int, ...]]]) -> Codebook:
         EcgError: `scp-malformed`: one prefix begins another, or a switch leads nowhere;
             `waveform-unsupported`.
     """
-    prefix_bits, all_bits, value, next_table = np.zeros(
-        (4, len(tables), 1 << _MAX_PREFIX_BITS), np.int32
-    )
-    next_table -= 1
+    shape = len(tables), 1 << _MAX_PREFIX_BITS
+    prefix_bits, all_bits = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    value, next_table = np.zeros(shape, np.int16), np.full(shape, -1, np.int8)
     for row, codes in enumerate(tables):
         for n_prefix, n_all, mode, meaning, prefix in codes:
             _check_code(n_prefix, n_all, mode, meaning, len(tables))
@@ -136,71 +134,85 @@ def unpack(content: bytes, book: Codebook, n_values: int) -> NDArray[np.int64]:
     Raises:
         EcgError: `samples-malformed`: fewer values than that, or bits that begin no code.
     """
-    words = _words(content[: n_values * _MAX_CODE_BYTES] if not book.switches else content)
-    windows = words >> np.uint32(32 - _MAX_PREFIX_BITS)
-    states = _chain(windows, book, n_values)
-    table_of, bit_of = np.divmod(states, max(len(words), 1))
+    if not book.switches:
+        content = content[: n_values * _MAX_CODE_BYTES]
+    windows = _windows(content)
+    table_of, bit_of = _chain(windows, book, n_values)
     at = (table_of, windows[bit_of])
-    own = _own_bits(words, bit_of, book.prefix_bits[at], book.all_bits[at])
+    own = _own_bits(content, bit_of, book.prefix_bits[at], book.all_bits[at])
     values = np.where(book.all_bits[at] > book.prefix_bits[at], own, book.value[at])
-    if book.switches:
-        values = values[book.next_table[at] < 0]
+    values = values[book.next_table[at] < 0]
     if len(values) < n_values:
         raise EcgError("samples-malformed", "a lead holds fewer samples than announced")
     return values[:n_values].astype(np.int64)
 
 
-def _words(content: bytes) -> NDArray[np.uint32]:
-    """Return the 32 bits that begin at every bit of the content; zeros follow its end."""
-    padded = np.frombuffer(content + bytes(4), np.uint8).astype(np.uint64)
-    five = np.zeros(len(content), np.uint64)
-    for i in range(5):
-        five = (five << np.uint64(8)) | padded[i : len(content) + i]
-    shifts = np.arange(8, 0, -1, dtype=np.uint64)
-    return (five[:, None] >> shifts).astype(np.uint32).ravel()
+def _windows(content: bytes) -> NDArray[np.uint16]:
+    """Return the 16 bits that begin at every bit of the content; zeros follow its end."""
+    first, second, third = (
+        np.frombuffer(content + bytes(2), np.uint8)[i : len(content) + i].astype(np.uint32)
+        for i in range(3)
+    )
+    three = (first << np.uint32(16)) | (second << np.uint32(8)) | third
+    shifts = np.arange(8, 0, -1, dtype=np.uint32)
+    return (three[:, None] >> shifts).astype(np.uint16).ravel()
 
 
-def _chain(windows: NDArray[np.uint32], book: Codebook, n_values: int) -> NDArray[np.int64]:
-    """Return the states (table times bits, plus bit) at which codes begin, in their order."""
-    n_bits, n_tables = len(windows), len(book.all_bits)
-    bits = book.all_bits.take(windows, axis=1)
-    after = np.arange(n_bits, dtype=np.int32) + bits
-    row = np.arange(n_tables, dtype=np.int32)[:, None]
+def _chain(
+    windows: NDArray[np.uint16], book: Codebook, n_values: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return table and bit at which each whole code begins, in their order."""
+    n_bits = len(windows)
+    # Behind the end no code begins: the chain comes to rest there, as it does on bits of no code.
+    lengths = [row.take(windows).tobytes() + bytes(_MAX_CODE_BYTES * 8) for row in book.all_bits]
     if book.switches:
-        to_table = book.next_table.take(windows, axis=1)
-        row = np.where(to_table < 0, row, to_table)
-    state = row * np.int32(n_bits) + after
-    state[after == n_bits] = _END
-    state[(bits == 0) | (after > n_bits)] = _NO_CODE
-    return _follow(state.ravel().tolist(), n_bits if book.switches else n_values)
+        tables, bits = _follow_switching(lengths, windows, book)
+    else:
+        bits = _follow(lengths[0], n_values)
+        tables = np.zeros_like(bits)
+    rest = bits >= n_bits
+    inside = np.minimum(bits, max(n_bits - 1, 0))
+    length = book.all_bits[tables, windows[inside]] if n_bits else np.zeros_like(bits)
+    rest |= (length == 0) | (bits + length > n_bits)
+    whole = int(np.argmax(rest)) if rest.any() else len(bits)
+    return tables[:whole], bits[:whole]
 
 
-def _follow(following: list[int], limit: int) -> NDArray[np.int64]:
-    """Return the states from the first on, until the end, the limit or what is no code.
+def _follow(lengths: bytes, n_values: int) -> NDArray[np.int64]:
+    bits: list[int] = []
+    bit = 0
+    for _ in range(n_values):
+        bits.append(bit)
+        bit += lengths[bit]
+    return np.array(bits, np.int64)
 
-    What fills the last byte is none, or one that is cut short.
-    """
-    states: list[int] = []
-    state = 0
-    for _ in range(limit if following else 0):
-        states.append(state)
-        state = following[state]
-        if state < 0:
-            break
-    if state == _NO_CODE:
-        states.pop()
-    return np.array(states, np.int64)
+
+def _follow_switching(
+    lengths: list[bytes], windows: NDArray[np.uint16], book: Codebook
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    following = [row.take(windows).tolist() for row in book.next_table]
+    states: list[tuple[int, int]] = []
+    table = bit = 0
+    while bit < len(windows) and lengths[table][bit]:
+        states.append((table, bit))
+        to_table = following[table][bit]
+        bit += lengths[table][bit]
+        table = table if to_table < 0 else to_table
+    pairs = np.array(states, np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
 def _own_bits(
-    words: NDArray[np.uint32],
+    content: bytes,
     bit_of: NDArray[np.int64],
-    prefix_bits: NDArray[np.int32],
-    all_bits: NDArray[np.int32],
+    prefix_bits: NDArray[np.uint8],
+    all_bits: NDArray[np.uint8],
 ) -> NDArray[np.int64]:
     """Return the values that follow their prefix in two's complement; 0 where none does."""
-    n_bits = (all_bits - prefix_bits).astype(np.int64)
-    begins = np.minimum(bit_of + prefix_bits, len(words) - 1)
-    raw = words[begins].astype(np.int64) >> (32 - n_bits)
+    padded = np.frombuffer(content + bytes(8), np.uint8).astype(np.int64)
+    begins, n_bits = bit_of + prefix_bits, (all_bits - prefix_bits).astype(np.int64)
+    byte = begins // 8
+    three = (padded[byte] << 16) | (padded[byte + 1] << 8) | padded[byte + 2]
+    raw = (three >> (24 - begins % 8 - n_bits)) & ((1 << n_bits) - 1)
     signed: NDArray[np.int64] = raw - ((raw >> np.maximum(n_bits - 1, 0)) << n_bits)
     return signed

@@ -7,7 +7,16 @@ from pydicom.data import get_testdata_file
 from integration.formats import NOT_ECG, Format, ecgs_from_bytes, read_ecg, read_ecgs
 from model.ecg import LEADS_12
 from model.errors import EcgError
-from tests.integration.formats.encoders import aecg_series, aecg_xml, make_counts
+from tests.integration.formats.encoders import (
+    aecg_series,
+    aecg_xml,
+    make_counts,
+    muse_waveform,
+    muse_xml,
+    scp_record,
+    scp_sections,
+    sierra_xml,
+)
 
 HEADER = "r 1 100 4\nr.dat 16 1000/mV 16 0 0 6 0 II\n"
 
@@ -62,14 +71,20 @@ def test_a_folder_is_refused(tmp_path):
 
 AECG = aecg_xml(aecg_series(make_counts()))
 DICOM = Path(str(get_testdata_file("waveform_ecg.dcm", download=False))).read_bytes()
+FILES = {
+    Format.AECG: AECG,
+    Format.DICOM: DICOM,
+    Format.MUSE: muse_xml(muse_waveform(make_counts(8))),
+    Format.SCP: scp_record(scp_sections(make_counts())),
+    Format.SIERRA: sierra_xml(make_counts()),
+}
 
 
-@pytest.mark.parametrize(
-    ("data", "kind", "n_samples"), [(AECG, Format.AECG, 5_000), (DICOM, Format.DICOM, 10_000)]
-)
-def test_bytes_of_every_format_are_read_as_files_are(tmp_path, data, kind, n_samples):
+@pytest.mark.parametrize("kind", FILES)
+def test_bytes_of_every_format_are_read_as_files_are(tmp_path, kind):
+    data = FILES[kind]
     (found,) = ecgs_from_bytes(data, hint="application/octet-stream")
-    assert (found.format, found.ecg.leads, found.ecg.n_samples) == (kind, LEADS_12, n_samples)
+    assert (found.format, found.ecg.leads, found.ecg.duration_s) == (kind, LEADS_12, 10)
     assert len(found.patients) == 1
     (tmp_path / "ecg").write_bytes(data)
     assert np.array_equal(read_ecg(tmp_path / "ecg").voltage_mv, found.ecg.voltage_mv)
@@ -89,6 +104,8 @@ def test_a_file_of_several_recordings_is_not_one(tmp_path):
         (b"%PDF-1.7", "not-ecg-pdf"),
         (b"<ClinicalDocument/>", "not-ecg-xml"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not-ecg-xml"),
+        (b"<html/>", "not-ecg-xml"),
+        (b"<restingECG/>", "format-unknown"),  # XML of another maker may well be an ECG
         (b"PK\x03\x04", "archive-unsupported"),
         (b"", "format-unknown"),
     ],
