@@ -24,6 +24,7 @@ _LEAVES = {"A03", "A09", "A21"}
 _TAKEN_BACK = {"A11", "A12", "A13", "A32", "A33", "A52", "A53"}
 _VISIT_TIMES = {"A01": 44, "A04": 44, "A03": 45}  # PV1-44 admitted, PV1-45 discharged
 _ONE_WORD = re.compile(r"[^\s_/-]+(?:[_/-][^\s_/-]+){2,}")
+_FACILITY = 4  # PL.4
 _MAX_MOVES = 64
 
 
@@ -98,12 +99,13 @@ def _moment(
 
 
 def _bed(message: Message, location: bytes) -> Bed | None:
-    parts = message.components(location.strip())
+    """Read PL; of a component that is an HD or a coded text its first part names it."""
+    first = location.strip().split(message.delimiters.repetition, 1)[0]
+    parts = [
+        message.subcomponents(component)[0]
+        for component in first.split(message.delimiters.component, _FACILITY)[:_FACILITY]
+    ]
     place = [part(parts, n).replace("^", " ") for n in (1, 2, 3)]
     if not place[2] and (place[1] or not _ONE_WORD.fullmatch(place[0])):
         return None
-    facility = location.split(message.delimiters.repetition, 1)[0].split(
-        message.delimiters.component, 4
-    )
-    named = message.subcomponents(facility[3])[0] if len(facility) > 3 else ""
-    return Bed("^".join(place).rstrip("^"), named or None)
+    return Bed("^".join(place).rstrip("^"), part(parts, _FACILITY) or None)

@@ -50,6 +50,7 @@ def test_events_that_move_nobody(trigger):
         ("HDU^507^3", Bed("HDU^507^3")),
         ("HDU^^3", Bed("HDU^^3")),
         ("^^3^HOSP&1.2&ISO", Bed("^^3", "HOSP")),
+        ("HDU&9.8&ISO^507^3~ICU^1^1", Bed("HDU^507^3")),
         ("EUH-4TN-T435", Bed("EUH-4TN-T435")),
         ("EUH-4TN-T435^^^EUH", Bed("EUH-4TN-T435", "EUH")),
         ("ICU", None),
