@@ -1,0 +1,142 @@
+"""Which model reads an ECG, and one assessment of what they say.
+
+| what arrives                                  | read by                                  |
+|-----------------------------------------------|------------------------------------------|
+| six leads and more, up to 30 s                | resting; its rhythm leads also by strip  |
+| fewer leads, or longer                        | strip                                    |
+
+The strip model never saw what its gate refuses: beats and rhythms of stretches that cannot be read
+are left out, and the assessment says that it is limited.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+
+from model.detector import Detector
+from model.ecg import Ecg
+from model.findings import Findings, LeadFault, ModelIdentity, Quality, StripFindings
+from model.quality import MIN_DURATION_S
+from model.strip.detector import StripDetector
+from model.strip.quality import StripQuality, assess_strip
+
+MIN_RESTING_LEADS, MAX_RESTING_S = 6, 30.0
+RHYTHM_LEADS = ("II", "V1")  # what the strip model learned from: MIT-BIH's MLII and, mostly, V1
+
+
+class Resting(Protocol):
+    """Reads resting ECGs: model.detector.Detector."""
+
+    def score(self, ecg: Ecg) -> Findings:
+        """Assess one ECG."""
+        ...
+
+
+class Strips(Protocol):
+    """Reads strips: model.strip.detector.StripDetector."""
+
+    identity: ModelIdentity
+
+    def score(self, ecg: Ecg) -> StripFindings:
+        """Read one strip."""
+        ...
+
+
+class Assessor:
+    """Both models; threads may share it."""
+
+    def __init__(self, resting: Resting, strips: Strips) -> None:
+        self._resting = resting
+        self._strips = strips
+
+    @classmethod
+    def load(cls, resting: Path | None = None, strip: Path | None = None) -> Self:
+        """Load bundle folders, or the shipped ones.
+
+        Raises:
+            BundleError: a folder is not a sound bundle.
+        """
+        return cls(Detector.load(resting), StripDetector.load(strip))
+
+    def score(self, ecg: Ecg) -> Findings:
+        """Assess one ECG; what the quality gate refuses gets no scores."""
+        if len(ecg.leads) < MIN_RESTING_LEADS or ecg.duration_s > MAX_RESTING_S:
+            return self._of_strip(ecg)
+        findings = self._resting.score(ecg)
+        if not findings.quality.scorable:
+            return findings
+        strip, _ = self._read(_rhythm_leads(ecg, findings.quality))
+        return replace(findings, strip=strip)
+
+    def _of_strip(self, ecg: Ecg) -> Findings:
+        strip, quality = self._read(ecg)
+        return Findings(quality, self._strips.identity, strip=strip)
+
+    def _read(self, ecg: Ecg) -> tuple[StripFindings | None, Quality]:
+        """Return what a strip shows, or None where no stretch of it can be read."""
+        if ecg.duration_s < MIN_DURATION_S:
+            return None, Quality("unscorable", ("too-short",))
+        gate = assess_strip(ecg.voltage_mv, ecg.sampling_rate_hz)
+        if not gate.answered.any():
+            reasons = tuple(dict.fromkeys(str(fault) for fault in gate.window_faults))
+            return None, Quality("unscorable", reasons, _lead_faults(gate, ecg))
+        readable = (gate.lead_faults == "").any(axis=0)
+        shown = Ecg(
+            gate.readable(ecg.voltage_mv)[readable],
+            tuple(lead for lead, ok in zip(ecg.leads, readable, strict=True) if ok),
+            ecg.sampling_rate_hz,
+            ecg.start,
+        )
+        faults = _lead_faults(gate, ecg)
+        limited = bool(faults) or not gate.answered.all()
+        reasons = tuple(dict.fromkeys(str(fault) for fault in gate.window_faults if fault))
+        quality = Quality("limited" if limited else "good", reasons, faults)
+        return _answered(self._strips.score(shown), gate, ecg.sampling_rate_hz), quality
+
+
+def _rhythm_leads(ecg: Ecg, quality: Quality) -> Ecg:
+    """Return the leads of a resting ECG whose rhythm is read; the first readable one at least."""
+    faulty = {fault.lead for fault in quality.lead_faults}
+    sound = [lead for lead in ecg.leads if lead not in faulty]
+    chosen = tuple(lead for lead in RHYTHM_LEADS if lead in sound) or (sound or ecg.leads)[:1]
+    rows = [ecg.leads.index(lead) for lead in chosen]
+    return Ecg(ecg.voltage_mv[rows], tuple(chosen), ecg.sampling_rate_hz, ecg.start)
+
+
+def _lead_faults(gate: StripQuality, ecg: Ecg) -> tuple[LeadFault, ...]:
+    """Return the leads that can be read nowhere, each with what is wrong most often."""
+    found = []
+    for lead, faults in zip(ecg.leads, gate.lead_faults.T, strict=True):
+        if (faults != "").all():
+            names, counts = np.unique(faults, return_counts=True)
+            found.append(LeadFault(lead, str(names[counts.argmax()])))
+    return tuple(found)
+
+
+def _answered(strip: StripFindings, gate: StripQuality, rate_hz: float) -> StripFindings:
+    """Leave out the beats of windows without an answer, and rhythms that lie mostly in them."""
+    if gate.answered.all():
+        return strip
+    samples = np.array([round(beat.time_s * rate_hz) for beat in strip.beats], np.int64)
+    kept = gate.answered[gate.at(samples)] if len(samples) else np.zeros(0, np.bool_)
+    weights = np.array(strip.attention)[kept] if len(strip.attention) else np.zeros(0)
+    total = weights.sum()
+    return replace(
+        strip,
+        beats=tuple(beat for beat, keep in zip(strip.beats, kept, strict=True) if keep),
+        attention=tuple((weights / total if total > 0 else weights).tolist()),
+        rhythms=tuple(
+            rhythm
+            for rhythm in strip.rhythms
+            if _share_answered(rhythm.start_s, rhythm.end_s, gate, rate_hz) > 0.5
+        ),
+    )
+
+
+def _share_answered(start_s: float, end_s: float, gate: StripQuality, rate_hz: float) -> float:
+    starts_s = gate.starts / rate_hz
+    ends_s = np.append(starts_s[1:], gate.n_samples / rate_hz)
+    overlap = np.clip(np.minimum(ends_s, end_s) - np.maximum(starts_s, start_s), 0, None)
+    return float(overlap[gate.answered].sum() / max(overlap.sum(), 1e-9))
