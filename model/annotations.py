@@ -8,6 +8,7 @@ unclassifiable. The two mappings differ in escape beats only.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,9 @@ import wfdb
 from numpy.typing import NDArray
 
 from model.errors import DatasetError
+from model.findings import AAMI_CLASSES
 
 Samples = NDArray[np.int64]
-
-AAMI_CLASSES = ("N", "S", "V", "F", "Q")
 
 # As the WFDB tool bxb has it: escape beats from above the ventricles (e, j, n) are S.
 BXB_CLASSES = {
@@ -63,6 +63,16 @@ class Annotations:
         beat = np.isin(self.symbols, list(classes))
         named = np.array([classes[symbol] for symbol in self.symbols[beat]], dtype="<U1")
         return self.samples[beat], named
+
+    def rows(self, chosen: NDArray[np.bool_]) -> "Annotations":
+        """Keep some annotations."""
+        return Annotations(
+            self.samples[chosen],
+            self.symbols[chosen],
+            self.subtypes[chosen],
+            tuple(compress(self.notes, chosen)),
+            self.sampling_rate_hz,
+        )
 
 
 def beat_annotations(

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.annotations import (
-    AAMI_CLASSES,
     BXB_CLASSES,
     FLUTTER_OFF,
     FLUTTER_ON,
@@ -23,6 +22,7 @@ from model.annotations import (
     Annotations,
 )
 from model.errors import DatasetError
+from model.findings import AAMI_CLASSES
 
 Counts = NDArray[np.int64]
 Periods = NDArray[np.int64]

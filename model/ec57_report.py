@@ -8,11 +8,10 @@ import numpy as np
 import wfdb
 
 from model.annotations import BXB_CLASSES, read_annotations
+from model.datasets.mitbih import SAME_PERSON
 from model.ec57 import LEARNING_S, Comparison, compare
 from model.errors import DatasetError
 from model.metrics import Estimate, bootstrap
-
-SAME_PATIENT = {"202": "201"}  # MIT-BIH: two recordings of one person
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +34,7 @@ class Evaluation:
     def interval(self, figure: Callable[[Comparison], float], *, n_draws: int = 500) -> Estimate:
         """Estimate a gross figure with a 95 % interval over patients drawn with replacement."""
         parts = list(self.records.values())
-        patients = np.array([SAME_PATIENT.get(name, name) for name in self.records])
+        patients = np.array([SAME_PERSON.get(name, name) for name in self.records])
         return bootstrap(
             patients,
             lambda rows: figure(Comparison.gross(parts[row] for row in rows)),

@@ -89,7 +89,7 @@ def assess_quality(ecg: Ecg) -> Quality:
         return Quality("unscorable", ("too-few-leads",), _faults(ecg.leads, dead))
 
     beats, rest_share = _beats(grid_mv[alive], rate_hz)
-    unrepeated = _repeatability_db(detail_mv, beats, rate_hz) < MIN_REPEATABILITY_DB
+    unrepeated = repeatability_db(detail_mv, beats, rate_hz) < MIN_REPEATABILITY_DB
     quiet = np.median(ranges_mv, axis=1) < QUIET_RANGE_MV
     faults = {
         **dead,
@@ -186,7 +186,7 @@ def _beats(grid_mv: Array, rate_hz: float) -> tuple[NDArray[np.intp], float]:
     return peaks, float(rest / qrs) if qrs > 0 else 1.0
 
 
-def _repeatability_db(detail_mv: Array, beats: NDArray[np.intp], rate_hz: float) -> Array:
+def repeatability_db(detail_mv: Array, beats: NDArray[np.intp], rate_hz: float) -> Array:
     """Power of the typical beat over half the power by which it differs from its likest neighbour.
 
     That half is the noise power, as two beats carry independent noise. `-inf` without beats.
