@@ -205,9 +205,16 @@ def _timing(sequence: Element, started: datetime | date | None, zone: tzinfo | N
     if attribute_at(sequence, "code", "code") == "TIME_ABSOLUTE":
         head = _stamp(attribute_at(value, "head", "value"), zone)
         return _Timing(rate_hz, head or started)
-    offset = timedelta(seconds=_seconds(value, "head"))
-    later = started + offset if isinstance(started, datetime) else started
-    return _Timing(rate_hz, later)
+    return _Timing(rate_hz, _later(started, _seconds(value, "head")))
+
+
+def _later(started: datetime | date | None, offset_s: float) -> datetime | date | None:
+    if not isinstance(started, datetime):
+        return started
+    try:
+        return started + timedelta(seconds=offset_s)
+    except OverflowError:
+        raise EcgError("time-malformed", "no such time") from None
 
 
 def _seconds(value: Element, name: str) -> float:

@@ -9,10 +9,11 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from io import BytesIO
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from model.errors import EcgError
 MAX_FILE_BYTES = 128 * 1024 * 1024
 MAX_INFLATED_BYTES = 32 * 1024 * 1024  # twelve leads of 16 bits at 1000 Hz for 23 minutes
 MAX_CHANNELS = 32
+MAX_ELEMENTS = 5_000  # of the data set, not of its sequences
 
 _ECG_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.9.1.1",  # 12-lead ECG
@@ -157,6 +159,7 @@ def _dataset(content: bytes) -> tuple[Dataset, str]:
         is_implicit_VR=syntax == _IMPLICIT,
         is_little_endian=syntax != _BIG_ENDIAN,
         specific_tags=[Tag(tag) for tag in _TAGS],
+        stop_when=_counted(),
     )
     sop_class = str(dataset.get("SOPClassUID"))
     if sop_class == _ENCAPSULATED_PDF:
@@ -164,6 +167,18 @@ def _dataset(content: bytes) -> tuple[Dataset, str]:
     if sop_class not in _ECG_CLASSES:
         raise EcgError("waveform-unsupported", "the object is none of the ECG waveforms")
     return dataset, ">" if syntax == _BIG_ENDIAN else "<"
+
+
+def _counted() -> Callable[..., bool]:
+    """Return a function that refuses a file of more elements than an ECG has."""
+    elements = count()
+
+    def check(*_: object) -> bool:
+        if next(elements) > MAX_ELEMENTS:
+            raise EcgError("dicom-malformed", f"more than {MAX_ELEMENTS} elements")
+        return False
+
+    return check
 
 
 def _inflated(content: bytes) -> bytes:

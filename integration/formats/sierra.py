@@ -22,6 +22,7 @@ from model.ecg import LEADS_12, Ecg
 from model.errors import EcgError
 
 MAX_CHANNELS = 16
+MAX_PACKED_BYTES = 2 * 1024 * 1024  # twelve leads take 24 kB for 11 s
 MAX_DURATION_MS = 5 * 60 * 1000  # carts write 11 s; the unpacking is bounded by this
 
 _VERSIONS = {"1.03", "1.04", "1.04.01", "1.04.02"}
@@ -42,10 +43,10 @@ def decode(root: Element, zone: tzinfo | None = None) -> list[DecodedEcg]:
         zone: of the cart's clock, which writes no offset; None: the date alone counts.
 
     Raises:
-        EcgError: `samples-missing`, `samples-malformed`, `samples-out-of-range`, `rate-missing`,
-            `rate-conflict`, `resolution-missing`, `resolution-conflict`,
-            `resolution-out-of-range`, `lead-missing`, `lead-duplicate`, `leads-malformed`,
-            `time-malformed`, `waveform-unsupported`, or what Ecg refuses.
+        EcgError: `file-too-large`, `samples-missing`, `samples-malformed`,
+            `samples-out-of-range`, `rate-missing`, `rate-conflict`, `resolution-missing`,
+            `resolution-conflict`, `resolution-out-of-range`, `lead-missing`, `lead-duplicate`,
+            `leads-malformed`, `time-malformed`, `waveform-unsupported`, or what Ecg refuses.
     """
     _check_kind(root)
     labels = _labels(root)
@@ -55,6 +56,8 @@ def decode(root: Element, zone: tzinfo | None = None) -> list[DecodedEcg]:
         raise EcgError("resolution-out-of-range", "a step must lie between 0 and 1 mV")
     resolution_mv = step_uv / 1000
     packed = base64_bytes(text_at(root, _WAVEFORMS))
+    if len(packed) > MAX_PACKED_BYTES:
+        raise EcgError("file-too-large", f"more than {MAX_PACKED_BYTES} bytes of samples")
     stored = unpack_leads(packed, len(labels), _n_samples(root, rate_hz))
     leads = _restored({label: row for label, row in zip(labels, stored, strict=True) if label})
     steps = _without_calibration(np.stack(list(leads.values())), _CALIBRATION_MV / resolution_mv)

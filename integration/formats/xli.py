@@ -52,7 +52,7 @@ def _inflate(chunk: bytes, n_bytes: int) -> bytes:
     table: list[bytes] = list(_LITERALS)
     parts: list[bytes] = []
     missing, previous = n_bytes, b""
-    for code in _codes(chunk):
+    for code in _codes(chunk[: (n_bytes + 2) * _BITS // 8]):  # each code stands for a byte or more
         if code == _END or missing <= 0:
             break
         if code < len(table):
@@ -74,7 +74,8 @@ def _inflate(chunk: bytes, n_bytes: int) -> bytes:
 def _codes(chunk: bytes) -> list[int]:
     bits = np.unpackbits(np.frombuffer(chunk, np.uint8))
     whole = bits[: len(bits) - len(bits) % _BITS].reshape(-1, _BITS)
-    codes: list[int] = (whole @ (1 << np.arange(_BITS)[::-1])).tolist()
+    weights = (1 << np.arange(_BITS)[::-1]).astype(np.uint16)
+    codes: list[int] = (whole @ weights).tolist()
     return codes
 
 

@@ -126,6 +126,15 @@ def test_relative_times_count_from_the_series():
     assert read(content)[0].acquired == datetime(2026, 1, 2, 2, 4, 1, 500_000, tzinfo=UTC)
 
 
+def test_no_time_is_beyond_the_calendar():
+    relative = AECG_TIME.format(head="9e5").replace("ABSOLUTE", "RELATIVE")
+    relative = relative.replace('head value="9e5"', 'head value="9e5" unit="s"')
+    content = changed(AECG_TIME.format(head="20260102030405.000+0100"), relative)
+    content = changed("20260102030400+0100", "99991231235959+0000", content)
+    with pytest.raises(EcgError, match="time-malformed"):
+        read(content)
+
+
 @pytest.mark.parametrize(
     ("subject", "patients"),
     [

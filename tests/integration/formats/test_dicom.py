@@ -350,6 +350,15 @@ def test_a_deflated_bomb_is_refused_at_once():
     assert time.process_time() - start < 1
 
 
+def test_a_file_of_countless_elements_is_refused_at_once():
+    content = PATH.read_bytes()
+    at = content.index(b"\x08\x00\x05\x00CS")
+    start = time.process_time()
+    with pytest.raises(EcgError, match="dicom-malformed"):
+        decode(content[:at] + b"\x08\x00\x01\x00SH\0\0" * 1_000_000)
+    assert time.process_time() - start < 1
+
+
 def test_a_pdf_inside_dicom_is_no_recording(dataset, tmp_path):
     dataset.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.104.1")
     with pytest.raises(EcgError, match="not-ecg-pdf"):

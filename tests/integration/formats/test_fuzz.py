@@ -128,7 +128,7 @@ def test_any_bytes(start, data):
         (good("muse").replace(b"<WaveFormData>", b"<WaveFormData>" + b"AAAA" * 2_000_000, 1),
          "checksum-mismatch"),
         (good("sierra").replace(b"</parsedwaveforms>", b"AAAA" * 2_000_000 + b"</parsedwaveforms>"),
-         None),  # more chunks than leads are not looked at
+         "file-too-large"),
         (bytes(128) + b"DICM" + bytes(8_000_000), "waveform-unsupported"),
         (b"\xff\xfe<\0" + b"a\0" * 4_000_000, "xml-malformed"),
     ],

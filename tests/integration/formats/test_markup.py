@@ -67,6 +67,7 @@ def test_encodings_that_ecg_files_use(declared, codec):
             "xml-forbidden",
         ),
         (b'<!DOCTYPE a [<!ATTLIST a k CDATA "v">]><a/>', "xml-forbidden"),
+        (b"<a>" + b"<!DOCTYPE" * 150_000, "xml-malformed"),
         ('<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>'.encode("utf-16"), "xml-forbidden"),
         (b"<a>" + b"<b/>" * (2 * MAX_ELEMENTS) + b"</a>", "xml-forbidden"),
         (b"<a>" * 60_000 + b"</a>" * 60_000, "xml-malformed"),
@@ -74,7 +75,7 @@ def test_encodings_that_ecg_files_use(declared, codec):
         (b"<a>" + b"x" * (MAX_XML_BYTES - 10) + b"</a>", "xml-malformed"),
         (b"<a " + b"".join(b"k%d='' " % i for i in range(200_000)) + b"/>", None),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_what_is_not_plain_xml_is_refused_at_once(content, expected):
     start = time.process_time()
