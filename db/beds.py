@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session, aliased
 
 from db.clinical import BedMove
 from db.records import Bed, ExamState, NewMessage, PatientRef
-from db.tables import BedMoveRow, ExamRow
+from db.tables import BedMoveRow, ExamRow, WaveformRow
+from model.stitch import MAX_PACKET_S
 
 # A discharge whose message was lost must not keep a bed for ever.
 _NEWS_LASTS = timedelta(days=30)
@@ -50,18 +51,22 @@ def patient_in(session: Session, bed: Bed, at: datetime) -> PatientRef | None:
 def associate(
     session: Session, moves: Sequence[BedMove], rung_at: datetime | None
 ) -> tuple[UUID, ...]:
-    """Give a patient to every waiting ECG whose bed these moves make certain; return their ids."""
+    """Give a patient to every waiting ECG whose bed these moves make certain.
+
+    Returns:
+        Those that wait for scoring now; a monitor's packets wait for their window first.
+    """
     found: list[UUID] = []
     for bed, exams in groupby(_waiting(session, moves), lambda exam: exam.bed):
         timed = list(exams)
         around = _moves_around(session, bed, timed[0].acquired_at)
-        by_patient: dict[PatientRef, list[UUID]] = {}
+        by_patient: dict[tuple[PatientRef, ExamState], list[UUID]] = {}
         for exam in timed:
             if patient := occupant(around, bed, exam.acquired_at):
-                by_patient.setdefault(patient, []).append(exam.id)
-        for patient, ids in by_patient.items():
-            _give(session, patient, ids, rung_at)
-            found += ids
+                by_patient.setdefault((patient, exam.becomes), []).append(exam.id)
+        for (patient, state), ids in by_patient.items():
+            _give(session, patient, ids, state, rung_at)
+            found += ids if state is ExamState.RECEIVED else []
     return tuple(found)
 
 
@@ -72,6 +77,7 @@ class _Waiting:
     id: UUID
     bed: Bed
     acquired_at: datetime
+    becomes: ExamState
 
 
 def _waiting(session: Session, moves: Sequence[BedMove]) -> list[_Waiting]:
@@ -88,28 +94,40 @@ def _waiting(session: Session, moves: Sequence[BedMove]) -> list[_Waiting]:
         )
     )
     beds = select(BedMoveRow.bed).where(of_patients, BedMoveRow.bed.is_not(None))
+    lasts_s = WaveformRow.n_samples / WaveformRow.sampling_rate_hz
+    packet = WaveformRow.start.is_not(None) & (lasts_s < MAX_PACKET_S)
     rows = session.execute(
-        select(ExamRow.id, ExamRow.bed, ExamRow.bed_facility, ExamRow.acquired_at)
+        select(ExamRow.id, ExamRow.bed, ExamRow.bed_facility, ExamRow.acquired_at, packet)
+        .join(WaveformRow, WaveformRow.exam_id == ExamRow.id)
         .where(ExamRow.state == ExamState.UNASSOCIATED, ExamRow.bed.in_(beds))
         .order_by(ExamRow.bed, ExamRow.bed_facility, ExamRow.acquired_at)
         .with_for_update()
     )
     return [
-        _Waiting(id_, Bed(name, facility), acquired_at)
-        for id_, name, facility, acquired_at in rows
+        _Waiting(
+            id_,
+            Bed(name, facility),
+            acquired_at,
+            ExamState.PACKET if is_packet else ExamState.RECEIVED,
+        )
+        for id_, name, facility, acquired_at, is_packet in rows
         if name is not None and acquired_at is not None
     ]
 
 
 def _give(
-    session: Session, patient: PatientRef, exam_ids: list[UUID], rung_at: datetime | None
+    session: Session,
+    patient: PatientRef,
+    exam_ids: list[UUID],
+    state: ExamState,
+    rung_at: datetime | None,
 ) -> None:
     for start in range(0, len(exam_ids), _MAX_IN):
         session.execute(
             update(ExamRow)
             .where(ExamRow.id.in_(exam_ids[start : start + _MAX_IN]))
             .values(
-                state=ExamState.RECEIVED,
+                state=state,
                 patient_identifier=patient.identifier,
                 patient_authority=patient.authority,
                 rung_at=rung_at,

@@ -15,6 +15,7 @@ from db.clinical import Clinical
 from db.compress import expand, shrink
 from db.errors import Corrupt, NotFound
 from db.records import (
+    Assessed,
     DeliveryState,
     Exam,
     ExamState,
@@ -30,7 +31,7 @@ from db.sessions import Sessions
 from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow, WaveformRow
 from db.waveform import Packed, pack, unpack
 from model.ecg import Ecg
-from model.findings import Quality
+from model.findings import Findings, Quality
 from model.stitch import is_packet
 
 _NOTHING_ELSE = Clinical()
@@ -132,6 +133,20 @@ class Exams(Sessions):
         with self._reading() as session:
             row, waveform = _exam_rows(session, exam_id)
         return _exam(row, waveform)
+
+    def load_assessed(self, exam_id: UUID) -> Assessed:
+        """Return an exam with what was found in it.
+
+        Raises:
+            NotFound: no such exam, or none assessed yet.
+            Corrupt: its samples do not decode.
+        """
+        with self._reading() as session:
+            row, waveform = _exam_rows(session, exam_id)
+            found = session.get(AssessmentRow, exam_id)
+        if found is None:
+            raise NotFound("not-found", f"exam {exam_id} is not assessed yet")
+        return Assessed(_exam(row, waveform), Findings.from_json(found.findings), found.assessed_at)
 
     def begin_scoring(self, exam_id: UUID) -> Exam | None:
         """Count one more attempt and return the exam; None when it does not wait for scoring.

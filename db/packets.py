@@ -98,15 +98,6 @@ class Packets(Sessions):
         with self._writing() as session:
             _end(session, ids, ExamState.UNSCORABLE, LATE_REASON)
 
-    def hold_packet(self, exam_id: UUID) -> None:
-        """Let an exam that turned out to be a packet wait for its window."""
-        with self._writing() as session:
-            session.execute(
-                update(ExamRow)
-                .where(ExamRow.id == exam_id, ExamRow.state == ExamState.RECEIVED)
-                .values(state=ExamState.PACKET)
-            )
-
 
 def _insert_exam(session: Session, window: NewWindow) -> bool:
     first = session.get_one(ExamRow, window.first)

@@ -272,6 +272,15 @@ class NewAssessment:
 
 
 @dataclass(frozen=True)
+class Assessed:
+    """An exam and what was found in it."""
+
+    exam: Exam
+    findings: Findings
+    assessed_at: datetime
+
+
+@dataclass(frozen=True)
 class Delivery:
     """One report on its way to one destination."""
 

@@ -12,15 +12,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from db.errors import Corrupt, NotFound
 from db.records import Delivery, Exam, NewAssessment
 from db.store import Store
 from integration.errors import Refused, TryLater
 from integration.fhir.codes import Json
-from integration.fhir.report import build_report
+from integration.fhir.report import attach_page, build_report
+from integration.render import page_of
 from model.ecg import Ecg
 from model.errors import HisbundleError
 from model.findings import Findings
-from model.stitch import is_packet
 
 MAX_BACKOFF_S = 3600.0
 _log = logging.getLogger(__name__)
@@ -63,9 +64,6 @@ def score_exam(
     exam = store.begin_scoring(exam_id)
     if exam is None:
         return ()
-    if is_packet(exam.ecg):  # it had to wait for its patient, and now for its window
-        store.hold_packet(exam_id)
-        return ()
     if exam.attempts > max_attempts:
         # Its earlier attempts ended without a word: it kills its worker.
         store.fail_exam(exam_id, "scoring-crashed")
@@ -106,7 +104,7 @@ def deliver(
         _put_off(store, delivery, "destination-not-configured", retry)
         return
     try:
-        answer = destination(delivery.report)
+        answer = destination(_with_page(store, delivery))
     except Refused as error:
         _give_up(store, delivery, str(error))
     except TryLater as error:
@@ -117,6 +115,15 @@ def deliver(
     else:
         store.record_delivered(delivery.id, answer)
         _log.info("delivered id=%s destination=%s", delivery.id, delivery.destination)
+
+
+def _with_page(store: Store, delivery: Delivery) -> Json:
+    """Return the report with its page; without it, where the samples are gone or do not decode."""
+    try:
+        return attach_page(delivery.report, page_of(store.load_assessed(delivery.exam_id)))
+    except (NotFound, Corrupt) as error:
+        _log.warning("report without page id=%s reason=%s", delivery.id, error.reason)
+        return delivery.report
 
 
 def backoff_s(attempts: int, first_s: float, chance: float, asked_s: float | None = None) -> float:

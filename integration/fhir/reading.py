@@ -89,7 +89,9 @@ def capabilities(base: str) -> Json:
         "implementation": {"description": "AI reports on ECGs, read-only", "url": base},
         "fhirVersion": "4.0.1",
         "format": [FHIR_JSON],
-        "rest": [{"mode": "server", "resource": [_capability(kind) for kind in SERVED]}],
+        "rest": [
+            {"mode": "server", "resource": [_capability(kind) for kind in (*SERVED, "Binary")]}
+        ],
     }
 
 

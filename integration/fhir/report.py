@@ -33,6 +33,8 @@ from model.findings import (
 )
 
 MANUFACTURER = "Hisbundle"
+PDF = "application/pdf"
+PAGE_TITLE = "ECG analysis by AI, preliminary"
 
 
 def build_report(exam: Exam, findings: Findings, *, issued: datetime) -> Json:
@@ -62,6 +64,24 @@ def _models(findings: Findings) -> dict[str, ModelIdentity]:
     if findings.strip and findings.strip.model != findings.model:
         models["strip-device"] = findings.strip.model
     return models
+
+
+def attach_page(bundle: Json, pdf: bytes) -> Json:
+    """Return the Bundle with the page inside it, for a server that cannot ask here for it."""
+    return bundle | {"entry": [_with_page(entry, pdf) for entry in bundle["entry"]]}
+
+
+def _with_page(entry: Json, pdf: bytes) -> Json:
+    resource = entry["resource"]
+    if resource["resourceType"] != "DiagnosticReport":
+        return entry
+    forms = [
+        {k: v for k, v in form.items() if k != "url"} | _attached(pdf)
+        if form["contentType"] == PDF
+        else form
+        for form in resource["presentedForm"]
+    ]
+    return entry | {"resource": resource | {"presentedForm": forms}}
 
 
 class _Links:
@@ -115,7 +135,16 @@ def _diagnostic_report(
         "result": results,
         "conclusion": wording.conclusion(findings),
         "_conclusion": {"extension": [_inline_label()]},
-        "presentedForm": [_text_page(wording.page(exam, findings, issued), issued)],
+        "presentedForm": [
+            _text_page(wording.page(exam, findings, issued), issued),
+            {
+                "contentType": PDF,
+                "language": "en",
+                "url": f"Binary/{exam.id}",  # as long as it stays here: see attach_page
+                "title": PAGE_TITLE,
+                "creation": _instant(issued),
+            },
+        ],
     }
     if orders := _orders(exam):
         report["basedOn"] = orders
@@ -298,14 +327,14 @@ def _inline_label() -> Json:
 
 
 def _text_page(text: str, issued: datetime) -> Json:
-    data = text.encode()
+    form = {"contentType": "text/plain", "language": "en", **_attached(text.encode())}
+    return {**form, "title": PAGE_TITLE, "creation": _instant(issued)}
+
+
+def _attached(data: bytes) -> Json:
     return {
-        "contentType": "text/plain",
-        "language": "en",
         "data": base64.b64encode(data).decode(),
         "size": len(data),
         # FHIR asks for SHA-1 here (Attachment.hash); it guards against accidents only.
         "hash": base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode(),
-        "title": "ECG analysis by AI, preliminary",
-        "creation": _instant(issued),
     }

@@ -5,6 +5,7 @@ from datetime import date, datetime
 
 from db.records import Exam
 from model.findings import (
+    ABNORMALITY_TYPES,
     RHYTHM_NAMES,
     RHYTHM_UNITS,
     TYPE_NAMES,
@@ -23,6 +24,7 @@ _ECTOPIC = {"V": "ventricular", "S": "supraventricular", "F": "fusion"}
 _REASONS = {
     "too-short": "the recording is too short",
     "too-few-leads": "too few readable leads",
+    "few-leads": "some findings need more leads",
     "no-qrs": "no QRS complexes found",
     "limb-leads-inconsistent": "the limb leads contradict each other",
 }
@@ -36,7 +38,11 @@ def conclusion(findings: Findings) -> str:
             "Nothing is said about the heart; consider repeating the recording.",
         ]
         return " ".join([LABEL, *middle])
-    middle = [*_type_sentences(findings), *_anomaly_sentences(findings)]
+    middle = [
+        *_type_sentences(findings),
+        *_withheld_sentences(findings),
+        *_anomaly_sentences(findings),
+    ]
     if findings.strip:
         middle += _strip_sentences(findings.strip)
     if findings.quality.lead_faults:
@@ -137,6 +143,14 @@ def _type_sentences(findings: Findings) -> list[str]:
         f"{_attention(findings, t.code)})."
         for t in findings.flagged_types
     ]
+
+
+def _withheld_sentences(findings: Findings) -> list[str]:
+    told = {t.code for t in findings.types}
+    names = [_in_sentence(TYPE_NAMES[code]) for code in ABNORMALITY_TYPES if code not in told]
+    if "few-leads" not in findings.quality.reasons or not names:
+        return []
+    return [f"Not assessed, because these leads cannot carry it: {', '.join(names)}."]
 
 
 def _anomaly_sentences(findings: Findings) -> list[str]:

@@ -109,7 +109,7 @@ class _Observed:
             self._write("8601-7^EKG impression^LN", "TX", _text(line))
         self._write("ai-label^Origin of these results^99HIS", "TX", _text(LABEL))
         for form in report.get("presentedForm", []):
-            if form["contentType"] == "application/pdf":
+            if form["contentType"] == "application/pdf" and "data" in form:
                 content = f"^application^pdf^Base64^{form['data']}"
                 self._write("11524-6^EKG study^LN", "ED", content)
 

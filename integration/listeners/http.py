@@ -2,6 +2,7 @@
 
     GET /fhir/DiagnosticReport?identifier= &patient= &date= &_id= &_count= &_include=
     GET /fhir/{DiagnosticReport,Observation,Device,Provenance}/{id}
+    GET /fhir/Binary/{id of the report}    its page as PDF
     GET /fhir/metadata
     GET /livez     this process answers
     GET /readyz    and its database does
@@ -41,7 +42,9 @@ from integration.fhir.reading import (
     resources_of,
     searchset,
 )
+from integration.fhir.report import PDF
 from integration.fhir.search import exam_id_in, parse_query
+from integration.render import page_of
 from model.errors import HisbundleError
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
@@ -49,6 +52,7 @@ RETRY_AFTER_S = 5
 _ISSUE = {400: "value", 404: "not-found", 405: "not-supported", 406: "not-supported"}
 _FORMATS = {"json", "application/json", FHIR_JSON}
 _ACCEPTED = {"*/*", "application/*", *_FORMATS}
+_PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _log = logging.getLogger(__name__)
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -69,6 +73,7 @@ def create_app(
         routes=[
             Route("/fhir/metadata", _negotiated(_metadata)),
             Route("/fhir/DiagnosticReport", _negotiated(resources.search)),
+            Route("/fhir/Binary/{id}", resources.page),
             Route("/fhir/{kind}/{id}", _negotiated(resources.read)),
             Route("/livez", _live),
             Route("/readyz", resources.ready),
@@ -119,6 +124,13 @@ class _Resources:
             raise HTTPException(404)
         return _json(resource)
 
+    async def page(self, request: Request) -> Response:
+        exam_id = exam_id_in(request.path_params["id"])
+        if exam_id is None or str(exam_id) != request.path_params["id"]:
+            raise HTTPException(404)
+        pdf = await run_in_threadpool(lambda: page_of(self._store.load_assessed(exam_id)))
+        return Response(pdf, 200, _PRIVATE, PDF)
+
     async def ready(self, _: Request) -> Response:
         try:
             await run_in_threadpool(self._store.ping)
@@ -157,8 +169,7 @@ def _base(request: Request) -> str:
 
 
 def _json(body: Json, status: int = 200, media_type: str = FHIR_JSON) -> Response:
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return Response(orjson.dumps(body), status, headers, media_type)
+    return Response(orjson.dumps(body), status, _PRIVATE, media_type)
 
 
 async def _refused(_: Request, error: Exception) -> Response:

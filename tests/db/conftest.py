@@ -60,7 +60,7 @@ def fresh_url(request, tmp_path):
 
 @pytest.fixture
 def ecg():
-    steps = np.random.default_rng(7).integers(-400, 400, (2, 500))
+    steps = np.random.default_rng(7).integers(-400, 400, (2, 1500))
     return Ecg((steps * 0.005).astype(np.float32), ("II", "V1"), 250.0, NOW, (0.005, 0.005))
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import permutations
 
@@ -104,9 +105,9 @@ def admitted(store, message):
 def recorded(store, message, ecg):
     """A function that stores an ECG of a bed and returns (its id, what the receipt tells)."""
 
-    def record(minutes=10, bed=BED, acquired=None):
+    def record(minutes=10, bed=BED, acquired=None, start=None):
         new = message(f"ECG{minutes}{bed.name}{bed.facility}{acquired}")
-        exam = NewExam(None, ecg, acquired or at(minutes), bed=bed)
+        exam = NewExam(None, replace(ecg, start=start), acquired or at(minutes), bed=bed)
         receipt = store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam], rung=True)
         return new.exam_id(0), receipt.exam_ids
 
@@ -162,6 +163,14 @@ def test_many_wait_and_each_gets_its_own(store, admitted, recorded):
     assert store.status(NOW).exams["unassociated"] == 1
     with pytest.raises(NotFound):
         store.load_exam(other)
+
+
+def test_a_monitors_packet_waits_for_its_window_next(store, admitted, recorded, ecg):
+    object.__setattr__(ecg, "voltage_mv", ecg.voltage_mv[:, :250])  # a second
+    recorded(start=at(10))
+    assert admitted(move(ANNA, 0), rung=True).exam_ids == ()
+    (packet,) = store.waiting_packets(10)
+    assert packet.stream.patient == ANNA
 
 
 def test_a_day_is_no_time(store, admitted, recorded):

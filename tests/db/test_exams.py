@@ -146,6 +146,7 @@ class TestAccept:
 
     def test_what_fails_half_way_leaves_nothing(self, store, message, exam):
         new, broken = message(), exam()
+        object.__setattr__(broken.ecg, "start", None)
         object.__setattr__(broken.ecg, "sampling_rate_hz", None)
         with pytest.raises(StoreUnavailable):
             store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam(), broken])
@@ -154,6 +155,7 @@ class TestAccept:
 
     def test_a_fault_names_no_patient(self, store, message, exam):
         broken = exam(authority="CANARY")
+        object.__setattr__(broken.ecg, "start", None)
         object.__setattr__(broken.ecg, "sampling_rate_hz", None)
         with pytest.raises(StoreUnavailable) as caught:
             store.accept(message(), MessageState.ACCEPTED, None, b"AA", [broken])
@@ -193,6 +195,16 @@ class TestLoad:
     ):
         loaded = store.load_exam(received(acquired=acquired)).acquired
         assert (type(loaded), loaded) == (type(expected), expected)
+
+    def test_what_was_found_comes_with_the_exam(self, store, received, assessment):
+        exam_id = received()
+        with pytest.raises(NotFound, match="not assessed"):
+            store.load_assessed(exam_id)
+        new = assessment()
+        store.save_assessment(exam_id, new)
+        found = store.load_assessed(exam_id)
+        assert (found.exam.id, found.findings) == (exam_id, new.findings)
+        assert found.assessed_at == new.assessed_at
 
     def test_what_is_not_there(self, store):
         with pytest.raises(NotFound, match=f"not-found: no exam {NOBODY}"):

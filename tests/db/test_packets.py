@@ -115,12 +115,6 @@ def test_what_came_too_late_ends_with_its_reason(store, arrive):
     store.load_exam(id_)  # nothing of it is thrown away
 
 
-def test_an_exam_that_turns_out_to_be_a_packet_waits(store, arrive):
-    _, id_ = arrive(0, seconds=10.0)
-    store.hold_packet(id_)
-    assert [p.id for p in store.waiting_packets(10)] == [id_]
-
-
 def test_the_same_window_has_the_same_id(store, arrive):
     arrive(0)
     (packet,) = store.waiting_packets(10)

@@ -3,6 +3,7 @@
 import base64
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from uuid import UUID
 
@@ -84,6 +85,9 @@ def test_the_report_can_be_found_by_patient_and_read_by_people(install, message)
     assert found["entry"][0]["resource"]["id"] == exam["id"]
     page = base64.b64decode(report_of(installation, exam["id"])["presentedForm"][0]["data"])
     assert b"AI" in page
+    url = f"http://127.0.0.1:{installation.http_port}/fhir/Binary/{exam['id']}"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        assert answer.read().startswith(b"%PDF-")
     assert installation.get("/fhir/DiagnosticReport?patient.identifier=other")[1]["total"] == 0
 
 

@@ -2,13 +2,12 @@ import threading
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-import numpy as np
 import pytest
 
-from db.clinical import BedMove, Clinical
-from db.records import Bed, ExamState, MessageState, NewExam, NewMessage, PatientRef
+from db.records import ExamState
 from integration.errors import Refused, TryLater
-from model.ecg import Ecg
+from integration.fhir.report import attach_page
+from integration.render import page_of
 from model.errors import EcgError
 from worker.pipeline import MAX_BACKOFF_S, Retry, backoff_s, deliver, score_exam
 
@@ -64,21 +63,6 @@ class TestScoring:
         deliver(store, answering("201")[0], delivery_id, RETRY)
         assert state(store, exam_id) == (ExamState.UNSCORABLE, "too-short")
         assert store.status(datetime.now(UTC)).deliveries["delivered"] == 1
-
-    def test_a_packet_that_had_to_wait_for_its_patient_waits_for_its_window(self, store, scorer):
-        now = datetime.now(UTC)
-        message = NewMessage.whole("mllp", "MONITOR^ICU", "1", b"MSH|1", now)
-        ecg = Ecg(np.zeros((1, 250), np.float32), ("II",), 250.0, now)
-        exam = NewExam(None, ecg, now, bed=Bed("ICU-1"))
-        store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
-        admitted = NewMessage.whole("mllp", "ADT^HOSP", "2", b"MSH|2", now)
-        move = BedMove(PatientRef("4711"), now - SOON, Bed("ICU-1"))
-        clinical = Clinical(moves=(move,))
-        receipt = store.accept(admitted, MessageState.NOT_ECG, None, b"AA", clinical=clinical)
-        (exam_id,) = receipt.exam_ids
-        assert score(store, scorer, exam_id) == ()
-        assert scorer.asked == 0
-        assert [p.id for p in store.waiting_packets(10)] == [exam_id]
 
     def test_twice_has_the_effect_of_once(self, store, scorer, received):
         exam_id = received()
@@ -145,8 +129,19 @@ class TestDelivery:
         deliver(store, destinations, delivery_id, RETRY)
         deliver(store, destinations, delivery_id, RETRY)
         assert len(sent) == 1
-        assert sent[0] == store.read_report(exam_id).bundle
+        assert sent[0] == attach_page(
+            store.read_report(exam_id).bundle, page_of(store.load_assessed(exam_id))
+        )
         assert state(store, exam_id) == (ExamState.DELIVERED, None)
+
+    def test_without_samples_the_report_goes_without_its_page(self, store, scored):
+        exam_id, delivery_id = scored
+        with store._engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE waveform SET samples = x'00'")
+        destinations, sent = answering("201 Created")
+        deliver(store, destinations, delivery_id, RETRY)
+        assert sent == [store.read_report(exam_id).bundle]
+        assert store.status(datetime.now(UTC)).deliveries["delivered"] == 1
 
     def test_a_no_for_good_is_not_repeated(self, store, scored):
         exam_id, delivery_id = scored

@@ -107,6 +107,7 @@ def test_capabilities_are_valid_and_true():
         "Observation": ["read"],
         "Device": ["read"],
         "Provenance": ["read"],
+        "Binary": ["read"],
     }
     # Every parameter that is told is understood.
     examples = {"_id": "x", "identifier": "x", "patient": "x", "date": "2026"}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.records import PatientRef
-from integration.fhir.report import build_report
+from integration.fhir.report import attach_page, build_report
 from model.findings import ABNORMALITY_TYPES, TypeFinding
 
 SNOMED = "http://snomed.info/sct"
@@ -299,7 +299,7 @@ def test_device_is_the_model_and_provenance_says_who_and_from_what(bundle_of, ex
 
 
 def test_presented_form_is_the_page_with_size_hash_and_no_patient(any_bundle, any_findings):
-    (form,) = report_of(any_bundle)["presentedForm"]
+    form, _ = report_of(any_bundle)["presentedForm"]
     data = base64.b64decode(form["data"])
     assert form["contentType"] == "text/plain"
     assert form["size"] == len(data)
@@ -362,3 +362,18 @@ def test_a_strip_alone_has_one_device_and_says_that_the_types_were_not_assessed(
 def test_rhythm_findings_make_the_ecg_abnormal_and_no_more_than_was_found(bundle_of):
     assert snomed(bundle_of("strip")) == ["102594003", "426627000"]
     assert snomed(bundle_of("plain-rhythm")) == []
+
+
+def test_the_pdf_is_told_by_its_place_until_it_is_sent(any_bundle, exam):
+    _, form = report_of(any_bundle)["presentedForm"]
+    assert (form["contentType"], form["url"]) == ("application/pdf", f"Binary/{exam.id}")
+    sent = attach_page(any_bundle, b"%PDF-")
+    assert [e["fullUrl"] for e in sent["entry"]] == [e["fullUrl"] for e in any_bundle["entry"]]
+    text, page = report_of(sent)["presentedForm"]
+    assert text == report_of(any_bundle)["presentedForm"][0]
+    assert "url" not in page
+    assert base64.b64decode(page["data"]) == b"%PDF-"
+    assert page["size"] == 5
+    assert page["hash"] == base64.b64encode(hashlib.sha1(b"%PDF-").digest()).decode()  # noqa: S324
+    assert "data" not in form  # what is stored stays as it was
+    Bundle.model_validate_json(json.dumps(sent))

@@ -359,3 +359,18 @@ def test_logs_say_route_and_status_and_nothing_of_the_patient(get, exam_ids, cap
     ]
     others = [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
     assert not [r for r in others if "ZZCANARY" in r.getMessage()]
+
+
+def test_the_page_is_a_pdf(store, exam_ids):
+    app = create_app(store)
+    answer = request(app, f"/fhir/Binary/{exam_ids[0]}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.content.startswith(b"%PDF-")
+    assert request(app, f"/fhir/Binary/{exam_ids[0]}").content == answer.content
+
+
+@pytest.mark.parametrize("id_", ["nobody", str(UUID(int=1)), "{}-mi"])
+def test_no_page_of_what_is_not_there(store, exam_ids, id_):
+    assert request(create_app(store), f"/fhir/Binary/{id_.format(exam_ids[0])}").status_code == 404
