@@ -7,10 +7,11 @@ again. A positive one leaves here only after the commit; the queue is rung after
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
+from db.clinical import Clinical
 from db.errors import StoreUnavailable
 from db.records import MessageState, NewExam, NewMessage
 from db.store import Store
@@ -18,7 +19,7 @@ from integration.errors import Refused, answer_to, as_refused
 from integration.hl7v2.ack import Fault, acknowledge
 from integration.hl7v2.batch import encode_batch_answer, is_batch, split_batch
 from integration.hl7v2.charsets import narrow
-from integration.hl7v2.decode import decode
+from integration.hl7v2.decode import Kind, decode
 from integration.hl7v2.framing import Frame, Junk, Received
 from integration.hl7v2.header import Header, parse_batch_header, parse_header
 from integration.hl7v2.modes import BETWEEN_ANSWERS, AckMode, answers
@@ -37,6 +38,8 @@ class _Verdict:
     header: Header | None
     state: MessageState
     exams: Sequence[NewExam] = ()
+    clinical: Clinical = field(default_factory=Clinical)
+    told: str | None = None  # what other traffic was about
     refusal: Refused | None = None
     mode: AckMode = AckMode.AUTO
 
@@ -110,10 +113,16 @@ class Hl7Intake:
         now = self._clock()
         message = _message(received, verdict.header, now)
         answer = _answer(verdict, message, now)
-        reason = verdict.refusal.reason if verdict.refusal else None
+        reason = verdict.refusal.reason if verdict.refusal else verdict.told
         try:
             receipt = self._store.accept(
-                message, verdict.state, reason, answer, verdict.exams, rung=self._ring is not None
+                message,
+                verdict.state,
+                reason,
+                answer,
+                verdict.exams,
+                clinical=verdict.clinical,
+                rung=self._ring is not None,
             )
         except StoreUnavailable as error:
             _log.warning("message not stored id=%s reason=%s", message.id, error.reason)
@@ -165,7 +174,10 @@ class Hl7Intake:
             refusal = Refused("internal-error", "this message could not be read")
             return _refused(header, refusal, mode)
         state = MessageState.ACCEPTED if decoded.exams else MessageState.NOT_ECG
-        return _Verdict(header, state, decoded.exams, mode=mode)
+        told = None if decoded.kind in (Kind.ECG, Kind.OTHER) else decoded.kind.value
+        for note in decoded.notes:
+            _log.info("left out of a message reason=%s place=%s", note.reason, note.location)
+        return _Verdict(header, state, decoded.exams, decoded.clinical, told, mode=mode)
 
     def _header_of_junk(self, junk: Junk) -> Header | None:
         """Return the header of a message that was too large or did not end, if it has one."""

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import sqlite3
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -15,13 +16,14 @@ from integration.hl7v2.framing import Frame, Framer, Junk, frame
 from integration.hl7v2.modes import AckMode
 from integration.intake import Hl7Intake
 from integration.senders import Entry, Peer, Sender, Senders
-from tests.hl7_messages import MSH, RATE, RESOLUTION, twelve, wcm, wcm_lead
+from tests.hl7_messages import MSH, OBR, RATE, RESOLUTION, twelve, wcm, wcm_lead
 
 PEER = Peer("127.0.0.1")
 EVERYBODY = Senders((), Sender("", "ascii", None), closed=False)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PID = "PID|1||ZZCANARY-4711^^^HOSP^MR||ZZCANARY^JOHN||19700101|M|||ZZCANARY STREET 1"
-GOOD = wcm(*twelve(), pid=PID)
+SAMPLES = "^".join("012" * 1000)  # 6 s: an ECG by itself, no packet of a monitor
+GOOD = wcm(*twelve(SAMPLES), pid=PID)
 ADT = b"MSH|^~\\&|ADT|WARD|HIS|HOSP|20260102030405||ADT^A01|A1|P|2.5\rEVN|A01\rPID|1||4711\r"
 
 
@@ -134,7 +136,7 @@ def test_a_locked_store_is_told_at_the_accept_level(store, intake, monkeypatch):
 
 def test_the_same_control_id_with_other_content_is_another_message(intake, store, rung):
     intake.answer(Frame(GOOD), PEER)
-    other = wcm(*twelve("5^5^5"), pid=PID)
+    other = wcm(*twelve("5^" + SAMPLES), pid=PID)
     assert read_acknowledgement(intake.answer(Frame(other), PEER)).code == "AA"
     assert store.status(NOW).messages["accepted"] == 2
     assert len(set(rung)) == 2
@@ -144,6 +146,45 @@ def test_other_traffic_is_acknowledged_and_recorded(intake, store, rung):
     assert read_acknowledgement(intake.answer(Frame(ADT), PEER)).code == "AA"
     assert store.status(NOW).messages["not-ecg"] == 1
     assert rung == []
+
+
+def test_other_traffic_is_recorded_with_what_it_was_about(intake, store, tmp_path):
+    study = OBR.replace("69121^MDC_OBS_WAVE_CTS^MDC", "93000^ELECTROCARDIOGRAM^CPT4")
+    qt = "NM|8634-8^QT^LN||400|ms|||||F"
+    pdf = "ED|11524-6^EKG^LN||^application^pdf^Base64^JVBERi0xLjQK||||||F"
+    for raw in (wcm(qt, obr=study), wcm(pdf, obr=study), admission("03")):
+        assert read_acknowledgement(intake.answer(Frame(raw), PEER)).code == "AA"
+    with sqlite3.connect(tmp_path / "test.db") as connection:
+        found = connection.execute("SELECT state, reason FROM message ORDER BY reason").fetchall()
+        assert found == [("not-ecg", r) for r in ("document", "measurements", "movement")]
+        (values,) = connection.execute("SELECT measurements FROM result").fetchone()
+    assert json.loads(values) == [{"quantity": "qt-interval", "value": 400.0, "unit": "ms"}]
+
+
+def admission(hour):
+    header = MSH.replace("ORU^R01^ORU_R01", "ADT^A01").replace("|C1|", f"|A{hour}|")
+    event = f"EVN|A01|202601020{int(hour)}0000+0100"
+    return f"{header}\r{event}\r{PID}\rPV1|1|I|HDU^507^3\r".encode()
+
+
+def test_an_ecg_of_a_bed_waits_until_an_admission_tells_whose_it_is(intake, store, rung):
+    bedside = wcm(*twelve(SAMPLES), pid="PID|||^^^HOSP^PI\rPV1||I|HDU^507^3")
+    assert read_acknowledgement(intake.answer(Frame(bedside), PEER)).code == "AA"
+    assert store.status(NOW).exams["unassociated"] == 1
+    intake.answer(Frame(admission("04")), PEER)
+    assert rung == []  # an hour after the ECG
+    intake.answer(Frame(admission("03")), PEER)
+    (exam_id,) = rung
+    assert store.load_exam(exam_id).patient.identifier == "ZZCANARY-4711"
+    assert store.status(NOW).exams["unassociated"] == 0
+
+
+def test_what_is_left_out_is_logged_by_its_reason_alone(intake, caplog):
+    caplog.set_level("INFO")
+    stranger = "NA|27^^CAPSULE|1.99.1.27|1^2|||||F"
+    intake.answer(Frame(wcm(*twelve(), stranger, pid=PID)), PEER)
+    assert "left out of a message reason=lead-unknown place=('OBX', 37, 3)" in caplog.text
+    assert "CANARY" not in caplog.text
 
 
 def lead_with(*attributes, samples="0^1^-2"):
