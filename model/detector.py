@@ -3,7 +3,8 @@
 ECGs longer than a window are read in windows of 10 s, the last one ending with the ECG: a type's
 probability and the anomaly score are the highest of all windows, NORM's the lowest. Shorter ones
 are filled up with samples that the network knows to be missing; how short is still readable is the
-quality gate's decision, and so is which leads to leave out.
+quality gate's decision, and so is which leads to leave out. What the leads that are left cannot
+carry is withheld, as measured when the bundle was frozen (`model.resting.support`).
 """
 
 from dataclasses import dataclass, replace
@@ -81,27 +82,49 @@ class Detector:
 
     def score(self, ecg: Ecg) -> Findings:
         """Assess one ECG; an ECG that the quality gate refuses gets no scores."""
+        return self.examine(ecg)[0]
+
+    def examine(self, ecg: Ecg) -> tuple[Findings, Opinion | None]:
+        """Assess one ECG, and say all that the findings rest on; None when it is unscorable."""
         quality = assess_quality(ecg)
         if not quality.scorable:
-            return Findings(quality, self.identity)
-        look = self._look(whole_steps(prepared_for(ecg, quality), STRIDE))
-        opinion = look.opinion
-        highest = opinion.types.max(axis=0)
+            return Findings(quality, self.identity), None
+        prepared = prepared_for(ecg, quality)
+        withheld = self.card.withheld(_shown(prepared))
+        if withheld.issuperset(ABNORMALITY_TYPES):
+            return Findings(_refused(quality), self.identity), None
+        look = self._look(whole_steps(prepared, STRIDE))
+        opinion = self._of_all_windows(look.opinion)
         points = {code: c.operating_points for code, c in self.card.type_calibration.items()}
         types = tuple(
-            TypeFinding(code, float(highest[i]), points[code][self.card.operating_point].threshold)
+            TypeFinding(
+                code, float(opinion.types[0, i]), points[code][self.card.operating_point].threshold
+            )
             for i, code in enumerate(TYPES)
-            if i > 0
+            if i > 0 and code not in withheld
         )
         findings = Findings(
-            quality=quality,
+            quality=_limited(quality) if withheld else quality,
             model=self.identity,
             types=types,
-            normal_probability=float(opinion.types[:, 0].min()),
-            anomaly_score=float(opinion.anomaly.max()),
-            anomaly_threshold=self.card.anomaly.threshold,
+            normal_probability=None if "NORM" in withheld else float(opinion.types[0, 0]),
+            anomaly_score=None if ANOMALY in withheld else float(opinion.anomaly[0]),
+            anomaly_threshold=None if ANOMALY in withheld else self.card.anomaly.threshold,
         )
-        return replace(findings, explanation=self._explain(look, findings))
+        return replace(findings, explanation=self._explain(look, findings)), opinion
+
+    def opine(self, prepared: Prepared) -> Opinion:
+        """One row for an ECG of any length that passed the gate, without an explanation."""
+        return self._of_all_windows(self._look(whole_steps(prepared, STRIDE)).opinion)
+
+    def _of_all_windows(self, opinion: Opinion) -> Opinion:
+        """The highest of all windows, and the lowest of what speaks for a normal ECG."""
+        types, statements = opinion.types.max(axis=0), opinion.statements.max(axis=0)
+        types[0] = opinion.types[:, 0].min()
+        normal = self.card.statements.index("NORM")
+        statements[normal] = opinion.statements[:, normal].min()
+        highest = opinion.anomaly.max(keepdims=True)
+        return Opinion(types[None], statements[None], highest, opinion.views.max(axis=0)[None])
 
     def measure(self, pieces: list[Prepared]) -> Measured:
         """Let the network look at windows of WINDOW samples."""
@@ -143,7 +166,7 @@ class Detector:
         attention = {
             code: shared(look.measured.attention[:, i], look.opinion.types[:, i], look.first_steps)
             for i, code in enumerate(TYPES)
-            if code in ABNORMALITY_TYPES
+            if code in {t.code for t in findings.types}
         }
         return Explanation(
             step_s=STEP_S,
@@ -171,6 +194,20 @@ class Detector:
             residual = look.measured.residual_mv[w]
             found.append(Evidence(ANOMALY, look.first_steps[w], residual.sum(axis=0), residual))
         return found
+
+
+def _shown(prepared: Prepared) -> tuple[str, ...]:
+    """Leads that the network sees something of, completed limb leads among them."""
+    return tuple(lead for lead, seen in zip(LEADS_12, prepared.visible, strict=True) if seen.any())
+
+
+def _limited(quality: Quality) -> Quality:
+    """Some findings are withheld, because these leads cannot carry them."""
+    return replace(quality, verdict="limited", reasons=(*quality.reasons, "few-leads"))
+
+
+def _refused(quality: Quality) -> Quality:
+    return replace(quality, verdict="unscorable", reasons=("too-few-leads",))
 
 
 def prepared_for(ecg: Ecg, quality: Quality) -> Prepared:

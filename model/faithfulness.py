@@ -30,15 +30,17 @@ from torch import nn
 
 from model.anomaly import AFTER, BEFORE, beat_positions
 from model.datasets import ptbxl
+from model.datasets.cases import YES
 from model.datasets.ptbxl import TYPES, PtbXl
+from model.datasets.ptbxl_cases import from_arrays
 from model.detector import Detector, prepared_for
-from model.evaluate import Scored, ecg_of, score_dataset
 from model.findings import ABNORMALITY_TYPES
 from model.metrics import Rows, bootstrap
 from model.resting.card import SHIPPED, load_resting
 from model.resting.network import RestingNetwork
 from model.resting.reference import trained_network
 from model.resting.settings import STRIDE
+from model.scoring import Plan, Scored, score_cases
 from model.signal import Prepared
 
 Array = NDArray[np.float32]
@@ -144,15 +146,15 @@ def flagged_rows(detector: Detector, scored: Scored, code: str, most: int, seed:
     """Rows that have the type and are flagged for it; a sample where there are more than `most`."""
     k, point = TYPES.index(code), detector.card.operating_point
     threshold = detector.card.type_calibration[code].operating_points[point].threshold
-    flagged = scored.scorable & scored.data.types[:, k] & (scored.opinion.types[:, k] >= threshold)
-    rows = np.flatnonzero(flagged)
+    has_it = scored.cases.types[:, k] == YES
+    rows = np.flatnonzero(has_it & (scored.opinion.types[:, k] >= threshold))
     chosen = np.random.default_rng(seed).permutation(rows)[:most]
     return np.sort(chosen)
 
 
 def prepared_rows(scored: Scored, rows: Rows) -> list[Prepared]:
     """What the network saw of them."""
-    return [prepared_for(ecg_of(scored.data, int(r)), scored.quality[r]) for r in rows]
+    return [prepared_for(scored.cases.ecg(int(r)), scored.quality[r]) for r in rows]
 
 
 def deletion(
@@ -315,14 +317,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     bundle = load_resting(options.model_path)
     detector = Detector(bundle)
-    scored = score_dataset(detector, ptbxl.load(options.data_path, FOLDS, options.cache))
+    fold = ptbxl.load(options.data_path, FOLDS, options.cache)
+    scored = score_cases(detector, Plan(from_arrays(fold), {}, frozenset()))
     rows = {
         code: found
         for code in ABNORMALITY_TYPES
         if len(found := flagged_rows(detector, scored, code, options.ecgs))
     }
     ecgs = {code: prepared_rows(scored, found) for code, found in rows.items()}
-    data = {code: scored.data.rows(found) for code, found in rows.items()}
+    data = {code: fold.rows(found) for code, found in rows.items()}
     drops = {}
     for code, pieces in ecgs.items():
         drops[code] = deletion(detector, pieces, data[code].patient_id, code)
@@ -331,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "command": "python -m model.faithfulness --model-path BUNDLE --data-path DIR"
         f" --ecgs {options.ecgs}",
         "model_sha256": detector.identity.sha256,
-        "data_sha256": scored.data.sha256(),
+        "data_sha256": fold.sha256(),
         "folds": FOLDS,
         "primary": "masked",
         "deletion": _deletions(drops),

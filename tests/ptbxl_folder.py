@@ -79,6 +79,7 @@ def write_record(path, ecg):
     steps.T.tofile(path.with_name(path.name + ".dat"))
     lines = [f"{path.name} 12 100 1000"]
     lines += [
-        f"{path.name}.dat 16 1000.0(0)/mV 16 0 0 0 0 {lead}" for lead in map(str.upper, LEADS_12)
+        f"{path.name}.dat 16 1000.0(0)/mV 16 0 {row[0]} {row.sum(dtype='<i2')} 0 {lead.upper()}"
+        for row, lead in zip(steps, LEADS_12, strict=True)
     ]
     path.with_name(path.name + ".hea").write_text("\n".join(lines) + "\n")

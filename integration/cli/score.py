@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -14,75 +14,127 @@ from rich.console import Console
 from rich.table import Table
 
 from integration.cli.progress import progress
+from integration.cli.recordings import recordings
 from integration.fhir.wording import ANOMALY, CAVEAT, LABEL, places, quality_in_words
-from integration.formats import read_ecg
+from integration.formats import NOT_ECG, read_ecgs
+from model.ecg import Ecg
 from model.errors import EcgError
-from model.findings import TYPE_NAMES, Findings
+from model.findings import ABNORMALITY_TYPES, TYPE_NAMES, Findings
 
 if TYPE_CHECKING:
-    from model.detector import Detector
+    from model.detector import Detector, Opinion
 
 _MANY = 20  # from here on a progress bar is worth its line
+_NO_RECORDING = NOT_ECG | {"format-unknown", "archive-unsupported"}
 
 
 @click.command()
 @click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "files", metavar="FILE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line, one an ECG")
+@click.option(
+    "--json/--table",
+    "as_json",
+    default=None,
+    help="one JSON object a line, one an ECG, or a table  [default: a table on a terminal only]",
+)
 @click.option(
     "--model-path", type=click.Path(path_type=Path), help="bundle folder [default: the shipped one]"
 )
 @click.pass_context
 def score(
-    context: click.Context, *, files: tuple[Path, ...], as_json: bool, model_path: Path | None
+    context: click.Context,
+    *,
+    files: tuple[Path, ...],
+    as_json: bool | None,
+    model_path: Path | None,
 ) -> None:
     """Score ECG files without a server.
 
-    FILE is a DICOM ECG or a WFDB record: its header, a sample file, or its name without extension.
+    FILE is an ECG of a format that Hisbundle reads, such as DICOM or annotated ECG; of a WFDB
+    record its header, a sample file, or its name without extension. Folders are searched at any
+    depth; what is no recording there, such as a list or a licence, is passed over and counted.
+
     Exits with 0 when every ECG was scored, and with 1 when one could not be read or is unscorable;
-    why is said on standard error, and the others are scored all the same.
+    why is said on standard error and in the ECG's JSON line, and the others are scored all the
+    same.
     """
     from model.detector import Detector  # noqa: PLC0415 (torch is slow to import: only here)
 
-    detector, failed = Detector.load(model_path), False
+    as_json = not sys.stdout.isatty() if as_json is None else as_json
+    detector, wanted = Detector.load(model_path), list(recordings(files))
+    tell = _Teller(detector, as_json=as_json)
     # On a terminal the results themselves show how far it is.
-    barred = len(files) >= _MANY and not sys.stdout.isatty()
-    with progress("scoring", len(files)) if barred else nullcontext(lambda: None) as advance:
-        for file in files:
-            failed |= not _tell(detector, file, as_json=as_json)
+    barred = len(wanted) >= _MANY and not sys.stdout.isatty()
+    with progress("scoring", len(wanted)) if barred else nullcontext(lambda: None) as advance:
+        for file, must_be_ecg in wanted:
+            tell(file, must_be_ecg=must_be_ecg)
             advance()
+    if tell.passed_over:
+        click.echo(f"hisbundle: passed over, no recordings: {tell.passed_over} files", err=True)
+    if not wanted:
+        click.echo("hisbundle: no files in there", err=True)
     if not as_json:
         click.echo(f"{LABEL} {CAVEAT}")
-    context.exit(int(failed))
+    context.exit(int(tell.failed or not tell.told))
 
 
-def _tell(detector: "Detector", file: Path, *, as_json: bool) -> bool:
-    """Score one file and print what came out; return whether it was scored."""
-    try:
-        findings = detector.score(read_ecg(file))
-    except EcgError as error:
-        _complain(file, str(error))
-        return False
-    if as_json:
-        click.echo(json.dumps(as_record(file, findings), allow_nan=False))
-    else:
-        _print(file, findings)
-    if not findings.quality.scorable:
-        _complain(file, f"unscorable: {', '.join(findings.quality.reasons)}")
-    return findings.quality.scorable
+class _Teller:
+    """Scores files and prints what came out; remembers what went wrong."""
+
+    def __init__(self, detector: "Detector", *, as_json: bool) -> None:
+        self.detector, self.as_json = detector, as_json
+        self.told = self.passed_over = 0
+        self.failed = False
+
+    def __call__(self, file: Path, *, must_be_ecg: bool) -> None:
+        try:
+            found = read_ecgs(file)
+        except EcgError as error:
+            if error.reason in _NO_RECORDING and not must_be_ecg:
+                self.passed_over += 1
+            else:
+                self._cannot_read(file, error)
+            return
+        for number, decoded in enumerate(found, start=1):
+            self._score(file, decoded.ecg, number if len(found) > 1 else None)
+
+    def _score(self, file: Path, ecg: Ecg, recording: int | None) -> None:
+        findings, opinion = self.detector.examine(ecg)
+        self.told += 1
+        if self.as_json:
+            record = as_record(file, ecg, findings)
+            if recording is not None:
+                record["recording"] = recording
+            if opinion is not None:
+                record |= as_opinion(self.detector, findings, opinion)
+            click.echo(json.dumps(record, allow_nan=False))
+        else:
+            _print(file, findings)
+        if not findings.quality.scorable:
+            self._complain(file, f"unscorable: {', '.join(findings.quality.reasons)}")
+
+    def _cannot_read(self, file: Path, error: EcgError) -> None:
+        if self.as_json:
+            told = {"reason": error.reason, "detail": error.detail}
+            click.echo(json.dumps({"file": click.format_filename(file), "error": told}))
+        self._complain(file, str(error))
+
+    def _complain(self, file: Path, what: str) -> None:
+        self.failed = True
+        click.echo(f"hisbundle: {click.format_filename(file)}: {what}", err=True)
 
 
-def _complain(file: Path, what: str) -> None:
-    click.echo(f"hisbundle: {click.format_filename(file)}: {what}", err=True)
-
-
-def as_record(file: Path, findings: Findings) -> dict[str, Any]:
+def as_record(file: Path, ecg: Ecg, findings: Findings) -> dict[str, Any]:
     """Return what `--json` prints for one ECG; scores are null when it is unscorable."""
     intervals = findings.explanation.intervals if findings.explanation else ()
+    masked = {fault.lead for fault in findings.quality.lead_faults}
     return {
         "file": click.format_filename(file),
         "label": LABEL,
+        "leads": [lead for lead in ecg.leads if lead not in masked],
+        "sampling_rate_hz": ecg.sampling_rate_hz,
+        "duration_s": round(ecg.duration_s, 3),
         "quality": asdict(findings.quality),
         "types": [
             {
@@ -94,6 +146,7 @@ def as_record(file: Path, findings: Findings) -> dict[str, Any]:
             }
             for t in findings.types
         ],
+        "withheld": [{"code": code, "reason": "few-leads"} for code in _withheld(findings)],
         "normal_probability": findings.normal_probability,
         "anomaly": {
             "score": findings.anomaly_score,
@@ -106,6 +159,48 @@ def as_record(file: Path, findings: Findings) -> dict[str, Any]:
         ],
         "model": asdict(findings.model),
     }
+
+
+def as_opinion(detector: "Detector", findings: Findings, opinion: "Opinion") -> dict[str, Any]:
+    """Return what the findings rest on: operating points, statements, components of the anomaly.
+
+    `statements` are as the network gives them, not calibrated. Nothing that is withheld is told by
+    another name: statements and components are empty where types, or the anomaly score, are.
+    """
+    probabilities = {t.code: t.probability for t in findings.types}
+    if findings.normal_probability is not None:
+        probabilities["NORM"] = findings.normal_probability
+    card, complete = detector.card, not _withheld(findings)
+    names = next(iter(card.type_calibration.values())).operating_points
+    return {
+        "flags": {
+            name: [
+                code
+                for code, p in probabilities.items()
+                if p >= card.type_calibration[code].operating_points[name].threshold
+            ]
+            for name in names
+        },
+        "statements": dict(zip(card.statements, opinion.statements[0].tolist(), strict=True))
+        if complete
+        else {},
+        "anomaly_components": dict(
+            zip(card.anomaly.components, opinion.views[0].tolist(), strict=True)
+        )
+        if findings.anomaly_score is not None
+        else {},
+    }
+
+
+def _withheld(findings: Findings) -> Sequence[str]:
+    if not findings.quality.scorable:
+        return ()
+    told = {t.code for t in findings.types}
+    if findings.normal_probability is not None:
+        told.add("NORM")
+    if findings.anomaly_score is not None:
+        told.add(ANOMALY)
+    return [code for code in ("NORM", *ABNORMALITY_TYPES, ANOMALY) if code not in told]
 
 
 def _print(file: Path, findings: Findings) -> None:
@@ -122,6 +217,9 @@ def _print(file: Path, findings: Findings) -> None:
         mark = " !" if value >= threshold else "  "
         table.add_row(name, f"{value:.2f}{mark}", f"{threshold:.2f}", where)
     Console(highlight=False).print(table)
+    if withheld := _withheld(findings):
+        names = ", ".join(TYPE_NAMES.get(code, code) for code in withheld)
+        click.echo(f"not assessed with so few leads: {names}")
     click.echo(_strongest(findings))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.ecg import LEADS_12
+from model.ecg import LEADS_12, Ecg
 from model.errors import DatasetError
 from model.findings import ABNORMALITY_TYPES
 
@@ -95,6 +95,45 @@ def load(folder: Path, folds: tuple[int, ...], cache: Path | None = None) -> Ptb
     Raises:
         DatasetError: `dataset-missing`, `fold-missing`, `dataset-altered`.
     """
+    table = read_table(folder, folds)
+    return PtbXl(
+        ecg_id=table.column("ecg_id"),
+        patient_id=table.column("patient_id"),
+        fold=table.column("strat_fold"),
+        age=table.age,
+        sex=table.column("sex"),
+        statements=table.statements,
+        types=table.types,
+        statement_names=table.statement_names,
+        voltage_uv=_voltages(folder, [r["filename_lr"] for r in table.rows], cache),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Some folds of ptbxl_database.csv: rows as they stand there, and their labels."""
+
+    rows: list[dict[str, str]]
+    statements: NDArray[np.bool_]
+    types: NDArray[np.bool_]
+    statement_names: tuple[str, ...]
+
+    def column(self, name: str) -> NDArray[np.int64]:
+        """A column of whole numbers, `(n,)`."""
+        return np.array([int(float(r[name])) for r in self.rows], np.int64)
+
+    @property
+    def age(self) -> NDArray[np.float64]:
+        """Years, `(n,)`, NaN when unknown."""
+        return np.array([float(r["age"] or "nan") for r in self.rows])
+
+
+def read_table(folder: Path, folds: tuple[int, ...]) -> Table:
+    """Read the labels of some folds.
+
+    Raises:
+        DatasetError: `dataset-missing`, `fold-missing`.
+    """
     classes = _statement_classes(_table(folder / "scp_statements.csv"))
     rows = [r for r in _table(folder / "ptbxl_database.csv") if int(r["strat_fold"]) in folds]
     if {int(r["strat_fold"]) for r in rows} != set(folds):
@@ -104,17 +143,13 @@ def load(folder: Path, folds: tuple[int, ...], cache: Path | None = None) -> Ptb
     for statement_row, row in zip(statements, rows, strict=True):
         for code in ast.literal_eval(row["scp_codes"]):
             statement_row[names.index(code)] = True
-    return PtbXl(
-        ecg_id=_column(rows, "ecg_id"),
-        patient_id=_column(rows, "patient_id"),
-        fold=_column(rows, "strat_fold"),
-        age=np.array([float(r["age"] or "nan") for r in rows]),
-        sex=_column(rows, "sex"),
-        statements=statements,
-        types=aggregate(statements, classes),
-        statement_names=names,
-        voltage_uv=_voltages(folder, [r["filename_lr"] for r in rows], cache),
-    )
+    return Table(rows, statements, aggregate(statements, classes), names)
+
+
+def ecg_of(data: PtbXl, row: int, leads: tuple[str, ...] = LEADS_12) -> Ecg:
+    """One row as a sender would have sent it, with some of its leads."""
+    chosen = [LEADS_12.index(lead) for lead in leads]
+    return Ecg(millivolts(data.voltage_uv[row, chosen]), leads, 100.0)
 
 
 def millivolts(voltage_uv: NDArray[np.int16]) -> NDArray[np.float32]:
@@ -144,10 +179,6 @@ def _table(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(lines))
     except OSError as error:
         raise DatasetError("dataset-missing", f"{path} cannot be read") from error
-
-
-def _column(rows: list[dict[str, str]], name: str) -> NDArray[np.int64]:
-    return np.array([int(float(r[name])) for r in rows], np.int64)
 
 
 def _voltages(folder: Path, records: list[str], cache: Path | None) -> NDArray[np.int16]:

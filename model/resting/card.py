@@ -1,5 +1,6 @@
 """The card of a resting bundle: sizes, preprocessing, calibration, thresholds, origin, results."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +11,14 @@ from model.anomaly import COMPONENTS, Scores
 from model.bundle import BUNDLES, Bundle, BundleCard, Part, load_bundle
 from model.calibration import Logistic, OperatingPoint
 from model.datasets.ptbxl import TYPES
+from model.ecg import CHEST_LEADS, LIMB_LEADS
 from model.errors import BundleError
 from model.resting.settings import MV_PER_UNIT, STRIDE, WINDOW, Dimensions
 from model.signal import BASELINE_CUTOFF_HZ, RATE_HZ
 
+ANOMALY = "anomaly"
+# Below this AUROC, or with this share of false alarms, a finding would mislead more than it tells.
+MIN_AUROC, MAX_FALSE_POSITIVE_RATE = 0.85, 0.2
 NETWORK_GRAPH, INFLUENCE_GRAPH = "network.onnx", "influence.onnx"
 SHIPPED = BUNDLES / "resting-1"
 
@@ -55,6 +60,32 @@ class AnomalyCalibration(Part):
         return share
 
 
+class LeadSupport(Part):
+    """What leads with as many independent signals can carry (`model.resting.support`).
+
+    Attributes:
+        auroc: of each type and of the anomaly score, on the calibration patients.
+        anomaly_false_positive_rate: share of normal ECGs at or above the anomaly's threshold.
+    """
+
+    auroc: dict[str, float]
+    anomaly_false_positive_rate: float = Field(ge=0, le=1)
+
+    @staticmethod
+    def key(leads: Iterable[str]) -> str:
+        """Independent limb signals, two at most, and chest leads, such as `2+6`."""
+        names = set(leads)
+        limb, chest = len(names.intersection(LIMB_LEADS)), len(names.intersection(CHEST_LEADS))
+        return f"{min(limb, 2)}+{chest}"
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """Types, and ANOMALY, that these leads cannot carry."""
+        weak = {code for code, auroc in self.auroc.items() if auroc < MIN_AUROC}
+        shifted = self.anomaly_false_positive_rate > MAX_FALSE_POSITIVE_RATE
+        return frozenset(weak | ({ANOMALY} if shifted else set()))
+
+
 class Origin(Part):
     """Where the weights come from."""
 
@@ -79,8 +110,14 @@ class RestingCard(BundleCard):
     operating_point: str
     type_calibration: dict[str, TypeCalibration]
     anomaly: AnomalyCalibration
+    lead_support: dict[str, LeadSupport]
     origin: Origin
     validation: dict[str, float]
+
+    def withheld(self, leads: Iterable[str]) -> frozenset[str]:
+        """Types, and ANOMALY, that these leads cannot carry; all where that was not measured."""
+        support = self.lead_support.get(LeadSupport.key(leads))
+        return support.withheld if support else frozenset((*TYPES, ANOMALY))
 
     def check(self) -> None:
         """Refuse other preprocessing, types or anomaly views, or a missing operating point.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from model.anomaly import COMPONENTS, AnomalyFeatures, AnomalyModel, fit_anomaly
 from model.bundle import Bundle, save_bundle, weights_sha256
-from model.calibration import fit_logistic, operating_points
+from model.calibration import calibrates, fit_logistic, operating_points
 from model.datasets import ptbxl
 from model.datasets.ptbxl import TYPES, PtbXl
 from model.errors import DatasetError
@@ -37,6 +37,7 @@ from model.resting.card import (
 from model.resting.network import RestingNetwork
 from model.resting.reference import trained_network
 from model.resting.settings import SELECTED_BY, Settings
+from model.resting.support import with_support
 
 CALIBRATION_PATIENTS = "even patient numbers"
 OPERATING_POINT = "balanced"
@@ -85,8 +86,7 @@ def release_of(name: str, version: str, training: PtbXl, validation: PtbXl, run:
 
 def calibration_rows(data: PtbXl) -> NDArray[np.bool_]:
     """Rows whose patients calibrate, `(n,)`."""
-    rows: NDArray[np.bool_] = data.patient_id % 2 == 0
-    return rows
+    return calibrates(data.patient_id)
 
 
 def freeze(
@@ -110,11 +110,12 @@ def freeze(
         operating_point=OPERATING_POINT,
         type_calibration=_type_calibration(fitting, observed),
         anomaly=_anomaly_calibration(anomaly, observed.rows(fitting.normal)),
+        lead_support={},
         origin=release.origin,
         validation=dict(release.validation),
         weights_sha256=weights_sha256(tensors),
     )
-    return Bundle(card, tensors)
+    return with_support(Bundle(card, tensors), fitting)
 
 
 def refreeze(

@@ -6,6 +6,7 @@ import wfdb
 from scipy.signal import resample_poly
 
 from model.ecg import LEADS_12, Ecg
+from model.findings import Quality
 from model.quality import assess_quality
 from model.simulate import simulate
 
@@ -138,9 +139,20 @@ def test_a_heart_that_does_not_beat_is_unscorable():
     assert quality.verdict == "unscorable"
 
 
-def test_a_single_clean_lead_is_too_few_for_this_network():
-    strip = Ecg(NORMAL.lead("II")[None].copy(), ("II",), NORMAL.sampling_rate_hz)
-    assert assess_quality(strip).reasons == ("too-few-leads",)
+@pytest.mark.parametrize("lead", ["I", "II", "V1", "V6"])
+def test_a_single_clean_lead_can_be_read(lead):
+    strip = Ecg(NORMAL.lead(lead)[None].copy(), (lead,), NORMAL.sampling_rate_hz)
+    assert assess_quality(strip) == Quality("good")
+    noisy = replace(strip, voltage_mv=strip.voltage_mv + noise(0.4, (1, N)))
+    assert not assess_quality(noisy).scorable
+
+
+def test_half_of_the_leads_that_were_sent_must_be_readable():
+    for n_flat, scorable in ((1, True), (2, False)):
+        voltage_mv = NORMAL.voltage_mv[[0, 1, 7]].copy()
+        voltage_mv[3 - n_flat :] = 0
+        ecg = Ecg(voltage_mv, ("I", "II", "V2"), NORMAL.sampling_rate_hz)
+        assert assess_quality(ecg).scorable == scorable
 
 
 def ptbxl_ecg(header):

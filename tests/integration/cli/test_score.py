@@ -11,6 +11,7 @@ from pydicom.data import get_testdata_file
 
 from integration.cli import cli, main
 from integration.cli.score import as_record, score
+from model.ecg import LEADS_12
 from model.findings import (
     ABNORMALITY_TYPES,
     Explanation,
@@ -22,9 +23,12 @@ from model.findings import (
     TypeFinding,
 )
 from model.resting.card import SHIPPED
+from model.scoring import with_leads
 from model.simulate import simulate
+from tests.wfdb_folder import write_cinc, write_record
 
 DICOM = str(get_testdata_file("waveform_ecg.dcm", download=False))
+ECG = simulate("normal", seed=1)
 IDENTITY = ModelIdentity("resting", "1", "ab" * 32)
 FINDINGS = Findings(
     quality=Quality("limited", (), (LeadFault("V6", "noise"),)),
@@ -58,9 +62,12 @@ def run(*arguments):
 
 
 def test_json_tells_everything_but_the_maps():
-    assert as_record(Path("a.dcm"), FINDINGS) == {
+    assert as_record(Path("a.dcm"), ECG, FINDINGS) == {
         "file": "a.dcm",
         "label": "AI-generated, not yet reviewed by a clinician.",
+        "leads": [lead for lead in LEADS_12 if lead != "V6"],
+        "sampling_rate_hz": 500.0,
+        "duration_s": 10.0,
         "quality": {
             "verdict": "limited",
             "reasons": (),
@@ -82,6 +89,7 @@ def test_json_tells_everything_but_the_maps():
                 "flagged": False,
             },
         ],
+        "withheld": [{"code": code, "reason": "few-leads"} for code in ("CD", "HYP", "ARR")],
         "normal_probability": 0.05,
         "anomaly": {"score": 0.97, "threshold": 0.9, "flagged": True},
         "intervals": [
@@ -92,7 +100,7 @@ def test_json_tells_everything_but_the_maps():
 
 
 def test_an_unscorable_ecg_has_no_scores_in_json():
-    record = as_record(Path("a"), Findings(Quality("unscorable", ("no-qrs",)), IDENTITY))
+    record = as_record(Path("a"), ECG, Findings(Quality("unscorable", ("no-qrs",)), IDENTITY))
     assert record["quality"]["reasons"] == ("no-qrs",)
     assert (record["types"], record["normal_probability"], record["intervals"]) == ([], None, [])
     assert record["anomaly"] == {"score": None, "threshold": None, "flagged": False}
@@ -112,7 +120,7 @@ def test_two_formats_one_json_line_each(tmp_path):
 
 
 def test_a_table_and_the_strongest_interval_in_words(tmp_path):
-    result = run(write(tmp_path, "left-bundle-branch-block"))
+    result = run("--table", write(tmp_path, "left-bundle-branch-block"))
     assert (result.exit_code, result.stderr) == (0, "")
     conduction = next(r for r in result.stdout.splitlines() if r.strip().startswith("Conduction"))
     assert "!" in conduction
@@ -130,7 +138,9 @@ def test_what_fails_is_said_with_its_reason_and_the_rest_is_done(tmp_path):
     assert f"{tmp_path / 'nothing'}: file-missing: " in first
     assert f"{other}: format-unknown: " in second
     assert f"{noisy}: unscorable: too-few-leads" in third
-    unscorable, scored = map(json.loads, result.stdout.splitlines())
+    missing, letter, unscorable, scored = map(json.loads, result.stdout.splitlines())
+    assert missing["error"]["reason"] == "file-missing"
+    assert letter["error"]["reason"] == "format-unknown"
     assert (unscorable["quality"]["verdict"], unscorable["types"]) == ("unscorable", [])
     assert (scored["file"], scored["quality"]["verdict"]) == (good, "good")
 
@@ -139,14 +149,15 @@ def test_many_files_show_how_far_it_is(tmp_path):
     missing = [str(tmp_path / f"{n:02}") for n in range(20)]
     few, many = run("--json", *missing[:19]), run("--json", *missing)
     assert few.exit_code == many.exit_code == 1
-    assert few.stdout == many.stdout == ""
+    assert few.stdout.count("file-missing") == 19
+    assert many.stdout.count("file-missing") == 20
     assert "scoring" not in few.stderr
     assert many.stderr.splitlines()[-1] == "scoring: 20 of 20"
     assert many.stderr.count("file-missing") == 20
 
 
 def test_an_unscorable_ecg_gets_no_table(tmp_path):
-    result = run(write(tmp_path, "noisy"))
+    result = run("--table", write(tmp_path, "noisy"))
     assert result.exit_code == 1
     assert "too few readable leads" in result.stdout
     assert "Myocardial" not in result.stdout
@@ -177,3 +188,50 @@ def test_help_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "False"]
     assert "--model-path" in CliRunner().invoke(score, ["--help"]).stdout
+
+
+def test_json_tells_what_the_findings_rest_on(tmp_path):
+    result = run("--json", write(tmp_path, "left-bundle-branch-block"))
+    (record,) = map(json.loads, result.stdout.splitlines())
+    assert set(record["flags"]) == {"screening", "balanced", "specific"}
+    assert set(record["flags"]["specific"]) <= set(record["flags"]["screening"])
+    assert "CD" in record["flags"]["balanced"]
+    assert len(record["statements"]) == 71
+    assert set(record["anomaly_components"]) == {"restoration", "latent", "types"}
+    assert record["leads"] == list(LEADS_12)
+    assert record["withheld"] == []
+
+
+def test_one_lead_gives_rhythm_and_says_what_it_cannot(tmp_path):
+    ecg = simulate("atrial-fibrillation", seed=3)
+    write_record(tmp_path / "strip", with_leads(ecg, ("II",)), [])
+    result = run("--json", str(tmp_path / "strip.hea"))
+    (record,) = map(json.loads, result.stdout.splitlines())
+    assert result.exit_code == 0
+    assert record["quality"]["verdict"] == "limited"
+    assert record["quality"]["reasons"] == ["few-leads"]
+    assert "ARR" in [t["code"] for t in record["types"] if t["flagged"]]
+    withheld = {w["code"] for w in record["withheld"]}
+    assert {"MI", "HYP"} <= withheld
+    assert not withheld & {code for codes in record["flags"].values() for code in codes}
+    assert record["statements"] == {}
+    table = run("--table", str(tmp_path / "strip.hea")).stdout
+    assert "not assessed with so few leads" in table
+
+
+def test_a_folder_is_searched_and_what_is_no_recording_passed_over(tmp_path):
+    write_cinc(tmp_path / "set", 2)
+    (tmp_path / "set" / "RECORDS").write_text("g1/A0001")
+    (tmp_path / "set" / "g1" / "A0002.mat").write_bytes(b"")
+    result = run("--json", str(tmp_path))
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert result.exit_code == 1
+    assert first["file"].endswith("A0001.hea")
+    assert second["error"]["reason"] == "samples-malformed"
+    assert "passed over, no recordings: 1 files" in result.stderr
+
+
+def test_an_empty_folder_is_no_success(tmp_path):
+    result = run(str(tmp_path))
+    assert result.exit_code == 1
+    assert "no files in there" in result.stderr
