@@ -3,7 +3,7 @@
 from datetime import tzinfo
 from pathlib import Path
 
-from integration.formats import aecg, dicom, muse, scp, sierra, wfdb
+from integration.formats import aecg, dicom, muse, scp, sierra
 from integration.formats.decoded import DecodedEcg, Format
 from integration.formats.detect import NOT_ECG, Kind, detect
 from integration.formats.files import read_limited
@@ -79,6 +79,9 @@ def read_ecgs(path: Path, *, zone: tzinfo | None = None) -> list[DecodedEcg]:
     """
     header = _wfdb_header(path)
     if header is not None and not _known(path, header):
+        # With it comes pandas, which listeners, who read no files, do without.
+        from integration.formats import wfdb  # noqa: PLC0415
+
         return [DecodedEcg(wfdb.read(header), Format.WFDB)]
     if not path.is_file():
         if path.exists():
