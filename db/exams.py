@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import cache
 from uuid import UUID, uuid5
 
@@ -12,27 +12,31 @@ from sqlalchemy.orm import Session
 
 from db.beds import add_moves, associate, patient_in
 from db.clinical import Clinical
-from db.compress import expand, shrink
+from db.compress import expand
 from db.errors import Corrupt, NotFound
+from db.mapping import (
+    assessment_row,
+    delivery_row,
+    exam_of,
+    exam_values,
+    message_values,
+    report_row,
+    waveform_values,
+)
 from db.records import (
     Assessed,
-    DeliveryState,
     Exam,
     ExamState,
     MessageState,
     NewAssessment,
     NewExam,
     NewMessage,
-    PatientRef,
     Receipt,
 )
 from db.results import add_orders, add_results, placer_of
 from db.sessions import Sessions
-from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow, WaveformRow
-from db.waveform import Packed, pack, unpack
-from model.ecg import Ecg
+from db.tables import AssessmentRow, ExamRow, MessageRow, WaveformRow
 from model.findings import Findings, Quality
-from model.stitch import is_packet
 
 _NOTHING_ELSE = Clinical()
 
@@ -83,9 +87,9 @@ class Exams(Sessions):
             StoreUnavailable: nothing was stored.
         """
         # Compressed before the transaction: SQLite has one writer at a time.
-        row = _message_values(message, state, reason, answer)
+        row = message_values(message, state, reason, answer)
         rung_at = message.received_at if rung else None
-        exam_rows = [_exam_values(message, i, exam, rung_at) for i, exam in enumerate(exams)]
+        exam_rows = [exam_values(message, i, exam, rung_at) for i, exam in enumerate(exams)]
         waveforms = [waveform_values(message.exam_id(i), e.ecg) for i, e in enumerate(exams)]
 
         def store(session: Session) -> Receipt:
@@ -132,7 +136,7 @@ class Exams(Sessions):
         """
         with self._reading() as session:
             row, waveform = _exam_rows(session, exam_id)
-        return _exam(row, waveform)
+        return exam_of(row, waveform)
 
     def load_assessed(self, exam_id: UUID) -> Assessed:
         """Return an exam with what was found in it.
@@ -146,7 +150,9 @@ class Exams(Sessions):
             found = session.get(AssessmentRow, exam_id)
         if found is None:
             raise NotFound("not-found", f"exam {exam_id} is not assessed yet")
-        return Assessed(_exam(row, waveform), Findings.from_json(found.findings), found.assessed_at)
+        return Assessed(
+            exam_of(row, waveform), Findings.from_json(found.findings), found.assessed_at
+        )
 
     def begin_scoring(self, exam_id: UUID) -> Exam | None:
         """Count one more attempt and return the exam; None when it does not wait for scoring.
@@ -164,7 +170,7 @@ class Exams(Sessions):
                 return None
             row, waveform = _exam_rows(session, exam_id)
         try:
-            return _exam(row, waveform)
+            return exam_of(row, waveform)
         except Corrupt as error:
             self.fail_exam(exam_id, error.reason)
             return None
@@ -188,11 +194,11 @@ class Exams(Sessions):
             won = session.execute(guarded).one_or_none()
             if won is None:
                 return None
-            session.add(_assessment_row(exam_id, new))
-            session.add(_report_row(exam_id, new, won.acquired_on))
+            session.add(assessment_row(exam_id, new))
+            session.add(report_row(exam_id, new, won.acquired_on))
             session.flush()
             session.add_all(
-                _delivery_row(id_, exam_id, destination, new.assessed_at)
+                delivery_row(id_, exam_id, destination, new.assessed_at)
                 for id_, destination in zip(ids, destinations, strict=True)
             )
         return ids
@@ -288,49 +294,6 @@ def _outcome(quality: Quality, *, reported: bool) -> tuple[ExamState, str | None
     return (ExamState.DELIVERED if reported else ExamState.SCORED), None
 
 
-def _message_values(
-    message: NewMessage, state: MessageState, reason: str | None, answer: bytes
-) -> dict[str, object]:
-    return {
-        "id": message.id,
-        "protocol": message.protocol,
-        "sender": message.sender,
-        "control_id": message.control_id,
-        "state": state,
-        "reason": reason,
-        "received_at": message.received_at,
-        "original_size": message.original_size,
-        "sha256": message.sha256,
-        "raw": shrink(message.raw),
-        "answer": shrink(answer),
-    }
-
-
-def _exam_values(
-    message: NewMessage, ordinal: int, exam: NewExam, rung_at: datetime | None
-) -> dict[str, object]:
-    acquired = exam.acquired
-    instant = acquired if isinstance(acquired, datetime) else None
-    return {
-        "id": message.exam_id(ordinal),
-        "message_id": message.id,
-        "ordinal": ordinal,
-        "state": ExamState.PACKET if is_packet(exam.ecg) else ExamState.RECEIVED,
-        "reason": None,
-        "patient_identifier": None,
-        "patient_authority": None,
-        "acquired_at": instant,
-        "acquired_on": acquired.date() if isinstance(acquired, datetime) else acquired,
-        "placer_order": exam.placer_order,
-        "filler_order": exam.filler_order,
-        "received_at": message.received_at,
-        "rung_at": rung_at,
-        "attempts": 0,
-        "bed": exam.bed.name if exam.bed else None,
-        "bed_facility": exam.bed.facility if exam.bed else None,
-    }
-
-
 def _resolve(session: Session, values: dict[str, object], exam: NewExam) -> dict[str, object]:
     """Return an exam's row with what earlier messages know of it: who lay in its bed, its order."""
     patient = exam.patient
@@ -350,86 +313,3 @@ def _resolve(session: Session, values: dict[str, object], exam: NewExam) -> dict
 
 def _is_known(exam: dict[str, object]) -> bool:
     return exam["state"] == ExamState.RECEIVED
-
-
-def waveform_values(exam_id: UUID, ecg: Ecg) -> dict[str, object]:
-    """Return the columns of an exam's samples."""
-    packed = pack(ecg)
-    resolution = packed.resolution_mv
-    return {
-        "exam_id": exam_id,
-        "leads": list(packed.leads),
-        "n_samples": packed.n_samples,
-        "sampling_rate_hz": packed.sampling_rate_hz,
-        "start": packed.start,
-        "resolution_mv": None if resolution is None else list(resolution),
-        "encoding": packed.encoding,
-        "samples": packed.samples,
-    }
-
-
-def ecg_of(waveform: WaveformRow) -> Ecg:
-    """Return the samples of an exam.
-
-    Raises:
-        Corrupt: they do not decode.
-    """
-    resolution = waveform.resolution_mv
-    return unpack(
-        Packed(
-            leads=tuple(waveform.leads),
-            n_samples=waveform.n_samples,
-            sampling_rate_hz=waveform.sampling_rate_hz,
-            start=waveform.start,
-            resolution_mv=None if resolution is None else tuple(resolution),
-            encoding=waveform.encoding,
-            samples=waveform.samples,
-        )
-    )
-
-
-def _exam(row: ExamRow, waveform: WaveformRow) -> Exam:
-    if row.patient_identifier is None:
-        raise NotFound("not-found", f"exam {row.id} is nobody's yet")
-    return Exam(
-        id=row.id,
-        message_id=row.message_id,
-        state=row.state,
-        reason=row.reason,
-        patient=PatientRef(row.patient_identifier, row.patient_authority),
-        ecg=ecg_of(waveform),
-        acquired=row.acquired_at or row.acquired_on,
-        placer_order=row.placer_order,
-        filler_order=row.filler_order,
-        received_at=row.received_at,
-        attempts=row.attempts,
-    )
-
-
-def _assessment_row(exam_id: UUID, new: NewAssessment) -> AssessmentRow:
-    return AssessmentRow(
-        exam_id=exam_id, assessed_at=new.assessed_at, findings=new.findings.to_json()
-    )
-
-
-def _report_row(exam_id: UUID, new: NewAssessment, acquired_on: date | None) -> ReportRow:
-    return ReportRow(
-        exam_id=exam_id,
-        issued_at=new.assessed_at,
-        effective_on=acquired_on or new.assessed_at.astimezone(UTC).date(),
-        bundle=new.report,
-    )
-
-
-def _delivery_row(id_: UUID, exam_id: UUID, destination: str, due: datetime) -> DeliveryRow:
-    # Rung as of now: whoever saves an assessment rings its deliveries next.
-    return DeliveryRow(
-        id=id_,
-        exam_id=exam_id,
-        destination=destination,
-        state=DeliveryState.PENDING,
-        attempts=0,
-        next_attempt_at=due,
-        rung_at=due,
-        last_answer=None,
-    )

@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from db.exams import ecg_of, waveform_values
+from db.mapping import ecg_of, waveform_values
 from db.records import ExamState, NewWindow, Packet, PatientRef, Stream
 from db.sessions import Sessions
 from db.tables import ExamRow, MessageRow, WaveformRow
