@@ -50,7 +50,7 @@ from model.strip.af_training import (
     predict,
     train_network,
 )
-from model.strip.challenge import RhythmDetector
+from model.strip.challenge import RPeakReader, rhythm_class, rhythm_of
 
 _log = logging.getLogger(__name__)
 
@@ -171,8 +171,8 @@ def _ds1(models: dict[str, AfModel], examples: Examples, folder: Path) -> Json:
 def _episodes(model: AfModel, path: Path) -> Json:
     """Minutes of AF annotated, told, and both."""
     voltage_mv, leads, rate_hz = read_record(path)
-    detector = RhythmDetector(model)
-    told = [r for r in detector.read_samples(voltage_mv, leads, rate_hz).rhythms if r.code == "AF"]
+    reading = rhythm_of(RPeakReader(model), voltage_mv, leads, rate_hz)
+    told = [r for r in reading.rhythms if r.code == "AF"]
     rhythms = rhythm_seconds(path)
     return {
         "annotated_min": af_share(rhythms, 0.0, rhythms[-1][1]) * rhythms[-1][1] / 60,
@@ -191,7 +191,7 @@ def _minutes(rhythms: list[RhythmFinding]) -> float:
 def proxy_figures(model: AfModel, data: PtbXl, noise_mv: NDArray[np.float32]) -> Json:
     """The four classes on lead I: a share of the strips gets noise and counts as `~`."""
     rng = np.random.default_rng(0)
-    detector = RhythmDetector(model)
+    detector = RPeakReader(model)
     af, other = labels_of(data).T
     sinus = data.statements[:, data.statement_names.index("SR")]
     rows = np.flatnonzero(sinus | (af == 1) | (other == 1))
@@ -202,19 +202,20 @@ def proxy_figures(model: AfModel, data: PtbXl, noise_mv: NDArray[np.float32]) ->
         if rng.random() < NOISE_SHARE:
             trace_mv, label = with_noise(trace_mv, noise_mv, NOISE_SNR_DB, rng), "~"
         labels.append(label)
-        told.append(detector.rhythm_class(_strip(trace_mv)))
+        told.append(rhythm_class(detector, _strip(trace_mv)))
     return challenge.figures(tuple(labels), tuple(told), data.patient_id[rows])
 
 
 def gate_figures(model: AfModel, data: PtbXl, noise_mv: NDArray[np.float32]) -> Json:
     """Share of strips called too noisy, by the power of the noise."""
     rng = np.random.default_rng(1)
-    detector = RhythmDetector(model)
+    detector = RPeakReader(model)
     shares = {}
     for snr_db in GATE_SNR_DB:
         told = [
-            detector.rhythm_class(
-                _strip(with_noise(millivolts(data.voltage_uv[row, 0]), noise_mv, snr_db, rng))
+            rhythm_class(
+                detector,
+                _strip(with_noise(millivolts(data.voltage_uv[row, 0]), noise_mv, snr_db, rng)),
             )
             for row in range(min(GATE_STRIPS, len(data.ecg_id)))
         ]

@@ -1,10 +1,11 @@
 """Four classes a strip, as in the PhysioNet/CinC Challenge of 2017, and how well they are told.
 
 The class of a strip, the first rule that applies:
-1. `~`: the quality gate can read no lead, or finds no QRS.
+1. `~`: the strip's quality gate answers for less than half of its windows.
 2. `A`: the probability of fibrillation over the strip reaches the AF threshold.
 3. `O`: the probability of another departure from sinus rhythm reaches its threshold, or there is a
-   rhythm finding (bradycardia, tachycardia, a pause, a run).
+   rhythm finding (bradycardia, tachycardia, a pause, a run). Single ectopic beats are what the
+   probability was taught; their classes count only in runs.
 4. `N`: otherwise.
 Both thresholds are those with the highest F1 on fold 8 of PTB-XL, leads I and II.
 
@@ -12,7 +13,7 @@ Score: mean F1 of N, A and O (Clifford et al., Comput Cardiol 44, 2017); over al
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,63 +27,89 @@ from model.beats import detect_r_peaks
 from model.datasets import cinc2017
 from model.datasets.cinc2017 import CLASSES
 from model.ecg import Ecg
-from model.findings import Quality
 from model.metrics import bootstrap
-from model.quality import assess_quality
 from model.strip.af import AfModel
+from model.strip.quality import assess_strip
 from model.strip.rhythm import RhythmReading, read_rhythm
 
 mpl.use("Agg")
 
+Array = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Json = dict[str, Any]
 
 SCORED = ("N", "A", "O")
+MIN_ANSWERED_SHARE = 0.5
 
 
-class TellsRhythmClass(Protocol):
-    """Whatever gives a strip one of CLASSES."""
+class ReadsBeats(Protocol):
+    """What is needed of a strip detector: its AF model, and beats with classes."""
 
-    def rhythm_class(self, ecg: Ecg) -> str:
-        """One of CLASSES."""
+    @property
+    def af(self) -> AfModel:
+        """The AF model of its bundle."""
 
-
-class RhythmDetector:
-    """The rhythm rules alone: R peaks, no classes of beats."""
-
-    def __init__(self, model: AfModel) -> None:
-        self._model = model
-
-    def read(self, ecg: Ecg) -> RhythmReading:
-        """Read every lead; each beat counts as normal."""
-        return self.read_samples(ecg.voltage_mv, ecg.leads, ecg.sampling_rate_hz)
-
-    def read_samples(
-        self, voltage_mv: NDArray[np.float32], leads: tuple[str, ...], sampling_rate_hz: float
-    ) -> RhythmReading:
-        """Read `(n_leads, n_samples)` of any length."""
-        peaks = detect_r_peaks(voltage_mv, sampling_rate_hz)
-        return read_rhythm(
-            self._model,
-            voltage_mv,
-            leads,
-            sampling_rate_hz,
-            beat_times_s=peaks / sampling_rate_hz,
-            aami_classes=("N",) * len(peaks),
-        )
-
-    def rhythm_class(self, ecg: Ecg) -> str:
-        """One of CLASSES."""
-        quality = assess_quality(ecg)
-        if not readable(quality, ecg.leads):
-            return "~"
-        return class_of(self.read(ecg), self._model)
+    def read(self, voltage_mv: Array, sampling_rate_hz: float) -> "ClassedBeats":
+        """Read `(n_leads, n_samples)`."""
 
 
-def readable(quality: Quality, leads: tuple[str, ...]) -> bool:
-    """Whether a rhythm can be told; the gate asks for more leads than that takes."""
-    masked = {fault.lead for fault in quality.lead_faults}
-    return not set(quality.reasons) - {"too-few-leads"} and bool(set(leads) - masked)
+class ClassedBeats(Protocol):
+    """Beats of a strip."""
+
+    @property
+    def r_peaks(self) -> NDArray[np.int64]:
+        """Samples, ascending, `(n_beats,)`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """AAMI class of each."""
+
+
+@dataclass(frozen=True, eq=False)
+class RPeaks:
+    """R peaks alone: every beat counts as normal."""
+
+    r_peaks: NDArray[np.int64]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """N for each."""
+        return ("N",) * len(self.r_peaks)
+
+
+@dataclass(frozen=True, eq=False)
+class RPeakReader:
+    """Reads rhythms without a network for beats; no runs are told."""
+
+    af: AfModel
+
+    def read(self, voltage_mv: Array, sampling_rate_hz: float) -> RPeaks:
+        """Detect `(n_leads, n_samples)`'s beats."""
+        return RPeaks(detect_r_peaks(voltage_mv, sampling_rate_hz))
+
+
+def rhythm_class(detector: ReadsBeats, ecg: Ecg) -> str:
+    """One of CLASSES."""
+    quality = assess_strip(ecg.voltage_mv, ecg.sampling_rate_hz)
+    if quality.answered.mean() < MIN_ANSWERED_SHARE:
+        return "~"
+    reading = rhythm_of(detector, ecg.voltage_mv, ecg.leads, ecg.sampling_rate_hz)
+    return class_of(reading, detector.af)
+
+
+def rhythm_of(
+    detector: ReadsBeats, voltage_mv: Array, leads: tuple[str, ...], sampling_rate_hz: float
+) -> RhythmReading:
+    """Read beats and rhythm of `(n_leads, n_samples)`, whatever its length."""
+    beats = detector.read(voltage_mv, sampling_rate_hz)
+    return read_rhythm(
+        detector.af,
+        voltage_mv,
+        leads,
+        sampling_rate_hz,
+        beat_times_s=beats.r_peaks / sampling_rate_hz,
+        aami_classes=beats.names,
+    )
 
 
 def class_of(reading: RhythmReading, model: AfModel) -> str:
@@ -95,7 +122,7 @@ def class_of(reading: RhythmReading, model: AfModel) -> str:
 
 
 def evaluate_cinc2017(
-    detector: TellsRhythmClass, folder: Path, on_ecg: Callable[[], None] = lambda: None
+    detector: ReadsBeats, folder: Path, on_ecg: Callable[[], None] = lambda: None
 ) -> Json:
     """Measure a detector on a folder in the challenge's layout.
 
@@ -105,7 +132,7 @@ def evaluate_cinc2017(
     data = cinc2017.load(folder)
     told = []
     for record in data.records:
-        told.append(detector.rhythm_class(data.ecg(record)))
+        told.append(rhythm_class(detector, data.ecg(record)))
         on_ecg()
     return {"table": data.table, **figures(data.labels, tuple(told))}
 

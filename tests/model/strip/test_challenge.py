@@ -1,17 +1,22 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
+from model.beats import detect_r_peaks
+from model.ecg import Ecg
 from model.errors import DatasetError
-from model.findings import LeadFault, Quality
+from model.simulate import simulate
 from model.strip import challenge
-from model.strip.challenge import RhythmDetector, evaluate_cinc2017, figures, readable
+from model.strip.af import AfModel
+from model.strip.challenge import RPeakReader, evaluate_cinc2017, figures, rhythm_class
 from tests.cinc2017_folder import write_cinc2017
 
 
 def test_a_folder_of_the_challenge_is_measured(af_model, tmp_path):
     folder = write_cinc2017(tmp_path / "cinc", n_per_class=3)
     seen = []
-    measured = evaluate_cinc2017(RhythmDetector(af_model), folder, lambda: seen.append(1))
+    measured = evaluate_cinc2017(RPeakReader(af_model), folder, lambda: seen.append(1))
     assert len(seen) == 12
     assert measured["table"] == "REFERENCE.csv"
     assert measured["strips"] == {"N": 3, "A": 3, "O": 3, "~": 3}
@@ -26,7 +31,7 @@ def test_a_record_that_fails_stops_the_measurement(af_model, tmp_path):
     folder = write_cinc2017(tmp_path / "cinc", n_per_class=1)
     (folder / "A00002.mat").unlink()
     with pytest.raises(DatasetError, match="A00002"):
-        evaluate_cinc2017(RhythmDetector(af_model), folder)
+        evaluate_cinc2017(RPeakReader(af_model), folder)
 
 
 def test_the_scores_are_the_challenges():
@@ -58,15 +63,39 @@ def test_strips_of_one_person_are_drawn_together():
     assert alone["low"] > 0.0
 
 
-@pytest.mark.parametrize(
-    ("quality", "expected"),
-    [
-        (Quality("unscorable", ("too-few-leads",)), True),
-        (Quality("good"), True),
-        (Quality("unscorable", ("too-few-leads",), (LeadFault("I", "noise"),)), False),
-        (Quality("unscorable", ("no-qrs", "too-few-leads")), False),
-        (Quality("unscorable", ("too-short",)), False),
-    ],
-)
-def test_one_good_lead_is_enough_to_tell_a_rhythm(quality, expected):
-    assert readable(quality, ("I",)) is expected
+@dataclass(frozen=True)
+class RunsOnly:
+    """Calls four beats in a row ventricular, as a network for beats might."""
+
+    af: AfModel
+
+    def read(self, voltage_mv, sampling_rate_hz):
+        peaks = detect_r_peaks(voltage_mv, sampling_rate_hz)
+        return Classed(peaks, ("V",) * 4 + ("N",) * (len(peaks) - 4))
+
+
+@dataclass(frozen=True)
+class Classed:
+    r_peaks: np.ndarray
+    names: tuple[str, ...]
+
+
+def test_classes_of_beats_count_in_runs(af_model):
+    ecg = simulate("normal", seed=3000, sampling_rate_hz=300.0, duration_s=30.0)
+    lead = Ecg(ecg.voltage_mv[1:2], ("II",), 300.0)
+    assert rhythm_class(RPeakReader(af_model), lead) == "N"
+    assert rhythm_class(RunsOnly(af_model), lead) == "O"
+
+
+def test_fibrillation_goes_before_other_findings(af_model):
+    ecg = simulate("atrial-fibrillation", seed=3001, sampling_rate_hz=300.0, duration_s=30.0)
+    assert rhythm_class(RunsOnly(af_model), Ecg(ecg.voltage_mv[1:2], ("II",), 300.0)) == "A"
+
+
+@pytest.mark.parametrize(("lost_s", "told"), [(10, False), (20, True)])
+def test_most_windows_lost_is_too_noisy(af_model, lost_s, told):
+    ecg = simulate("normal", seed=3000, sampling_rate_hz=300.0, duration_s=30.0)
+    voltage_mv = ecg.voltage_mv[1:2].copy()
+    voltage_mv[:, (30 - lost_s) * 300 :] = 0.0
+    lead = Ecg(voltage_mv, ("II",), 300.0)
+    assert (rhythm_class(RPeakReader(af_model), lead) == "~") is told
