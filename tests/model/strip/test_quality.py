@@ -108,7 +108,7 @@ def test_samples_know_their_window(strip):
 
 
 @pytest.mark.ecg_data
-@pytest.mark.parametrize(("kind", "most_answered"), [("ma", 0.1), ("em", 0.4)])
+@pytest.mark.parametrize(("kind", "most_answered"), [("ma", 0.1), ("em", 0.3)])
 def test_recorded_noise_silences_the_gate(mitdb, nstdb, kind, most_answered):
     import wfdb  # noqa: PLC0415 - slow, and only here
 

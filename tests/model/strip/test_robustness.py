@@ -1,12 +1,17 @@
 """Noise stress: the protocol's periods and SNR by their definitions, and what is counted when."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.annotations import beat_annotations
+from model.datasets.mitbih import DS1
+from model.strip import robustness
 from model.strip.robustness import (
+    NOISES,
+    SNRS_DB,
     Recording,
     add_noise,
     load_noise,
@@ -124,3 +129,18 @@ def test_recordings_and_noise_are_read(mitdb, nstdb):
     assert recording.voltage_mv.shape == (2, 650_000)
     assert (recording.reference.symbols == "[").sum() == 6
     assert load_noise(nstdb, "em").shape == (2, 650_000)
+
+
+def test_figures_that_ship_are_complete_and_fall_silent_as_noise_grows():
+    figures = json.loads((Path(robustness.__file__).parent / "results/robustness.json").read_text())
+    assert tuple(figures["records"]) == DS1
+    by_noise = {noise: {} for noise in NOISES}
+    for row in figures["rows"]:
+        by_noise[row["noise"]][row["snr_db"]] = row
+    for rows in by_noise.values():
+        assert tuple(rows) == SNRS_DB
+        shares = [rows[snr_db]["answered_share"] for snr_db in SNRS_DB]
+        assert shares[0] > 0.95
+        assert shares[-1] < 0.3
+        assert rows[24.0]["qrs_sensitivity"] > 0.99
+        assert rows[24.0]["qrs_positive_predictivity"] > 0.99
