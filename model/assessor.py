@@ -52,13 +52,20 @@ class Assessor:
         self._strips = strips
 
     @classmethod
-    def load(cls, resting: Path | None = None, strip: Path | None = None) -> Self:
+    def load(
+        cls,
+        resting: Path | None = None,
+        strip: Path | None = None,
+        *,
+        operating_point: str | None = None,
+    ) -> Self:
         """Load bundle folders, or the shipped ones.
 
         Raises:
-            BundleError: a folder is not a sound bundle.
+            BundleError: a folder is not a sound bundle, or has no such operating point.
         """
-        return cls(Detector.load(resting), StripDetector.load(strip))
+        detector = Detector.load(resting, operating_point=operating_point)
+        return cls(detector, StripDetector.load(strip))
 
     def score(self, ecg: Ecg) -> Findings:
         """Assess one ECG; what the quality gate refuses gets no scores."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from model.anomaly import AnomalyModel, anomaly_features
 from model.datasets.ptbxl import TYPES
 from model.ecg import LEADS_12, Ecg
+from model.errors import BundleError
 from model.explain import ANOMALY, Evidence, intervals, joined, shared
 from model.findings import (
     ABNORMALITY_TYPES,
@@ -27,7 +28,13 @@ from model.findings import (
     TypeFinding,
 )
 from model.quality import assess_quality
-from model.resting.card import SHIPPED, RestingBundle, RestingCard, load_resting
+from model.resting.card import (
+    SHIPPED,
+    RestingBundle,
+    RestingCard,
+    TypeCalibration,
+    load_resting,
+)
 from model.resting.measured import Measured
 from model.resting.settings import STEP_S, STRIDE, WINDOW
 from model.runtime import Runtime, open_runtime
@@ -65,20 +72,43 @@ class _Look:
 class Detector:
     """A verified bundle, ready to score; threads may share it, each call takes one core."""
 
-    def __init__(self, bundle: RestingBundle, runtime: Runtime | None = None) -> None:
+    def __init__(
+        self,
+        bundle: RestingBundle,
+        runtime: Runtime | None = None,
+        *,
+        operating_point: str | None = None,
+    ) -> None:
+        """Take a verified bundle.
+
+        Args:
+            bundle: weights and card.
+            runtime: that reads the network; by default the fastest that is there.
+            operating_point: whose thresholds flag; by default the card's own choice.
+
+        Raises:
+            BundleError: `operating-point-unknown`.
+        """
         self.card: RestingCard = bundle.card
+        self.operating_point = operating_point or bundle.card.operating_point
+        if any(self.operating_point not in c.operating_points for c in self._calibrations):
+            raise BundleError("operating-point-unknown", f"no {self.operating_point!r} here")
         self.identity: ModelIdentity = bundle.identity
         self._runtime = runtime or open_runtime(bundle)
         self._anomaly = AnomalyModel.from_tensors(bundle.tensors)
 
     @classmethod
-    def load(cls, bundle: Path | None = None) -> Self:
+    def load(cls, bundle: Path | None = None, *, operating_point: str | None = None) -> Self:
         """Load a bundle folder, or the shipped one.
 
         Raises:
-            BundleError: the folder is not a sound bundle.
+            BundleError: the folder is not a sound bundle, or has no such operating point.
         """
-        return cls(load_resting(bundle or SHIPPED))
+        return cls(load_resting(bundle or SHIPPED), operating_point=operating_point)
+
+    @property
+    def _calibrations(self) -> tuple[TypeCalibration, ...]:
+        return tuple(self.card.type_calibration.values())
 
     def score(self, ecg: Ecg) -> Findings:
         """Assess one ECG; an ECG that the quality gate refuses gets no scores."""
@@ -98,7 +128,7 @@ class Detector:
         points = {code: c.operating_points for code, c in self.card.type_calibration.items()}
         types = tuple(
             TypeFinding(
-                code, float(opinion.types[0, i]), points[code][self.card.operating_point].threshold
+                code, float(opinion.types[0, i]), points[code][self.operating_point].threshold
             )
             for i, code in enumerate(TYPES)
             if i > 0 and code not in withheld

@@ -51,6 +51,21 @@ def test_findings_are_whole(detector):
     assert Findings.from_json(findings.to_json()) == findings
 
 
+@pytest.mark.parametrize("point", ["screening", "balanced", "specific"])
+def test_a_site_chooses_how_much_is_flagged(point):
+    detector = Detector.load(operating_point=point)
+    findings = detector.score(simulate("left-bundle-branch-block", seed=3))
+    points = detector.card.type_calibration
+    assert [t.threshold for t in findings.types] == [
+        points[code].operating_points[point].threshold for code in ABNORMALITY_TYPES
+    ]
+
+
+def test_an_operating_point_that_the_bundle_does_not_have():
+    with pytest.raises(BundleError, match="operating-point-unknown"):
+        Detector.load(operating_point="always")
+
+
 def test_the_explanation_covers_the_ecg(detector):
     explanation = detector.score(simulate("left-bundle-branch-block", seed=3)).explanation
     assert explanation.step_s == 0.08
