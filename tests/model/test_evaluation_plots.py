@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from matplotlib.image import imread
 
@@ -28,7 +27,7 @@ def test_every_picture_is_written_and_not_empty(measured, tmp_path):
     for path in paths:
         picture = imread(path)
         assert min(picture.shape[:2]) > 250
-        assert len(np.unique(picture.reshape(-1, 4), axis=0)) > 10
+        assert picture[..., :3].std() > 0.05
 
 
 def test_what_was_not_measured_is_not_drawn(measured, tmp_path):
