@@ -26,7 +26,7 @@ def test_every_picture_is_written_and_not_empty(measured, tmp_path):
     assert {path.stem for path in paths} == ALL
     for path in paths:
         picture = imread(path)
-        assert min(picture.shape[:2]) > 250
+        assert min(picture.shape[:2]) > 150
         assert picture[..., :3].std() > 0.05
 
 
