@@ -6,6 +6,7 @@ from model.simulate import simulate
 from model.strip.af_examples import Examples
 from model.strip.af_inputs import window_inputs
 from model.strip.af_training import Settings, fit
+from tests.strip_bundle import made_bundle
 
 KINDS = ("normal", "atrial-fibrillation", "ventricular-ectopy", "sinus-tachycardia")
 
@@ -43,3 +44,9 @@ def examples():
 def af_model(examples):
     """Two small networks that know simulated rhythms."""
     return fit(examples, Settings(seeds=2, epochs=12, batch=16, width=16))
+
+
+@pytest.fixture(scope="session")
+def strip_bundle(af_model):
+    """A small strip bundle that learned made beats, from sequences and whole strips."""
+    return made_bundle(af_model)
