@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+# Each process of the tests has its own databases and servers.
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test lint setup fuzz clean
@@ -31,7 +33,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint  ## lint, types, import directions, migrations, all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 fuzz: setup  ## feed the HL7 listener twelve million mutated bytes (Linux, some minutes)
 	$(BIN)/pip install --quiet atheris==3.0.0
