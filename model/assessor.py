@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from model.detector import Detector
+from model.detector import Detector, Opinion
 from model.ecg import Ecg
 from model.findings import Findings, LeadFault, ModelIdentity, Quality, StripFindings
 from model.quality import MIN_DURATION_S
@@ -29,8 +29,8 @@ RHYTHM_LEADS = ("II", "V1")  # what the strip model learned from: MIT-BIH's MLII
 class Resting(Protocol):
     """Reads resting ECGs: model.detector.Detector."""
 
-    def score(self, ecg: Ecg) -> Findings:
-        """Assess one ECG."""
+    def examine(self, ecg: Ecg) -> tuple[Findings, Opinion | None]:
+        """Assess one ECG, and say all that the findings rest on."""
         ...
 
 
@@ -69,17 +69,18 @@ class Assessor:
 
     def score(self, ecg: Ecg) -> Findings:
         """Assess one ECG; what the quality gate refuses gets no scores."""
-        if len(ecg.leads) < MIN_RESTING_LEADS or ecg.duration_s > MAX_RESTING_S:
-            return self._of_strip(ecg)
-        findings = self._resting.score(ecg)
-        if not findings.quality.scorable:
-            return findings
-        strip, _ = self._read(_rhythm_leads(ecg, findings.quality))
-        return replace(findings, strip=strip)
+        return self.examine(ecg)[0]
 
-    def _of_strip(self, ecg: Ecg) -> Findings:
-        strip, quality = self._read(ecg)
-        return Findings(quality, self._strips.identity, strip=strip)
+    def examine(self, ecg: Ecg) -> tuple[Findings, Opinion | None]:
+        """Assess one ECG, and say what a resting ECG's findings rest on."""
+        if len(ecg.leads) < MIN_RESTING_LEADS or ecg.duration_s > MAX_RESTING_S:
+            strip, quality = self._read(ecg)
+            return Findings(quality, self._strips.identity, strip=strip), None
+        findings, opinion = self._resting.examine(ecg)
+        if not findings.quality.scorable:
+            return findings, None
+        strip, _ = self._read(_rhythm_leads(ecg, findings.quality))
+        return replace(findings, strip=strip), opinion
 
     def _read(self, ecg: Ecg) -> tuple[StripFindings | None, Quality]:
         """Return what a strip shows, or None where no stretch of it can be read."""

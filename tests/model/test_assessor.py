@@ -27,9 +27,9 @@ class RestingDouble:
         self.asked = []
         self.quality = quality
 
-    def score(self, ecg):
+    def examine(self, ecg):
         self.asked.append(ecg)
-        return Findings(self.quality, RESTING, types=(TypeFinding("MI", 0.5, 0.4),))
+        return Findings(self.quality, RESTING, types=(TypeFinding("MI", 0.5, 0.4),)), "opinion"
 
 
 class StripDouble:
@@ -71,6 +71,12 @@ def test_a_resting_ecg_is_read_by_both_and_is_one_assessment(strips):
     assert [t.code for t in findings.types] == ["MI"]
     assert findings.strip.model == STRIP
     assert strips.asked[0].leads == ("II", "V1")
+
+
+def test_what_resting_findings_rest_on_is_told(strips):
+    assessor = Assessor(RestingDouble(), strips)
+    assert assessor.examine(simulate("normal", seed=1))[1] == "opinion"
+    assert assessor.examine(part(simulate("normal", seed=1), ("II",)))[1] is None
 
 
 @pytest.mark.parametrize("leads", [("II",), ("II", "V1"), ("I", "II", "III")])
