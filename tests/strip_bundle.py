@@ -3,6 +3,9 @@
 import numpy as np
 import torch
 
+from model.calibration import Logistic
+from model.strip.af import AfModel
+from model.strip.af_training import AfNetwork
 from model.strip.anomaly import beat_views, fit_scale
 from model.strip.calibrating import fit_calibration
 from model.strip.cross_validation import inputs_of
@@ -45,3 +48,11 @@ def made_bundle(af_model):
     ]
     origin = origin_of(["made"], [0], SETTINGS)
     return frozen(ensemble, af_model, calibration, fit_scale(np.concatenate(views)), origin)
+
+
+def small_bundle():
+    """One whose AF model learned nothing."""
+    torch.manual_seed(0)
+    even = Logistic((1.0,), 0.0)
+    networks = (AfNetwork(8, 0.0).weights(),)
+    return made_bundle(AfModel(networks, (even, even), 0.5, 0.4, 0.5))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from integration.cli.progress import progress
+from integration.cli.strip import evaluate_strip
 
 if TYPE_CHECKING:
     from model.datasets.cases import Cases
@@ -86,7 +87,16 @@ def evaluate(
     WFDB records at any depth whose headers have SNOMED codes, as in the PhysioNet challenges 2020
     and 2021. Each ECG goes the way it goes in production: reader, quality gate, windows, network.
     One that cannot be read is counted with its reason.
+
+    With a strip bundle, DIR holds WFDB records with reference beats (.atr), as MIT-BIH's, or the
+    strips of the PhysioNet challenge 2017.
     """
+    from model.strip.card import is_strip  # noqa: PLC0415 (slow to import: only here)
+
+    if model_path is not None and is_strip(model_path):
+        _check_writable(json_path)
+        evaluate_strip(model_path, data_path, json_path, plots)
+        return
     from integration.formats import read_ecg  # noqa: PLC0415 (slow to import: only here)
     from model import evaluate as evaluation  # noqa: PLC0415
     from model.datasets.layout import labelled, ptbxl_root  # noqa: PLC0415

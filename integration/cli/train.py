@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from integration.cli import strip
 from integration.cli.export import with_graphs
 from integration.cli.progress import Advance, progress
 from model.errors import BundleError
@@ -18,19 +19,34 @@ if TYPE_CHECKING:
 
 TRAINING_FOLDS, VALIDATION_FOLDS = tuple(range(1, 9)), (9,)
 NAME, VERSION = "resting", "1.1.0"
+DEFAULT_EPOCHS = 24
 DEFAULT_CACHE = Path.home() / ".cache" / "hisbundle"
 
 
 @click.command()
-@click.option("--data-path", type=click.Path(path_type=Path), required=True, help="PTB-XL folder")
 @click.option(
-    "--epochs", type=click.IntRange(1), default=24, show_default=True, help="passes over the data"
+    "--model",
+    type=click.Choice(["resting", "strip"]),
+    default="resting",
+    show_default=True,
+    help="12 leads, or beats and rhythm of strips",
+)
+@click.option(
+    "--data-path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="PTB-XL folder; for strips a folder with mitdb, nstdb and ptbxl100",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help=f"passes over the data  [default: {DEFAULT_EPOCHS}, strips {strip.DEFAULT_EPOCHS}]",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="of every draw")
 @click.option(
     "--run-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="settings, metrics, curves and checkpoints go here [default: runs/resting-SEED]",
+    help="settings, metrics, curves and checkpoints go here [default: runs/MODEL-SEED]",
 )
 @click.option("--resume", is_flag=True, help="continue the run in --run-dir")
 @click.option(
@@ -46,26 +62,40 @@ DEFAULT_CACHE = Path.home() / ".cache" / "hisbundle"
 )
 def train(
     *,
+    model: str,
     data_path: Path,
-    epochs: int,
+    epochs: int | None,
     seed: int,
     run_dir: Path | None,
     resume: bool,
     bundle: Path | None,
     cache: Path,
 ) -> None:
-    """Train the resting 12-lead network: PTB-XL folds 1-8, validated on fold 9.
+    """Train the resting 12-lead network: PTB-XL folds 1-8, validated on fold 9; or the strip model.
 
     Uses a GPU where there is one. Every epoch is kept; --resume goes on after the last one. Where
-    the extra `train` is installed, the finished bundle also gets its ONNX graphs.
+    the extra `train` is installed, the finished bundle also gets its ONNX graphs. The strip model
+    needs that extra; its finished networks are kept, and --resume trains those that are missing.
     """
+    run_dir = run_dir or Path("runs") / f"{model}-{seed}"
+    if model == "strip":
+        strip.train_strip(
+            data_path,
+            epochs=epochs or strip.DEFAULT_EPOCHS,
+            seed=seed,
+            run_dir=run_dir,
+            resume=resume,
+            bundle=bundle or run_dir / "bundle",
+            cache=cache,
+        )
+        return
+    epochs = epochs or DEFAULT_EPOCHS
     from model.bundle import save_bundle  # noqa: PLC0415 (torch is slow to import: only here)
     from model.datasets import ptbxl  # noqa: PLC0415
     from model.plots import training_curves  # noqa: PLC0415
     from model.resting import freeze, training  # noqa: PLC0415
     from model.resting.settings import Settings  # noqa: PLC0415
 
-    run_dir = run_dir or Path("runs") / f"resting-{seed}"
     learn = ptbxl.load(data_path, TRAINING_FOLDS, cache)
     check = ptbxl.load(data_path, VALIDATION_FOLDS, cache)
     settings = Settings(epochs=epochs, seed=seed)

@@ -157,7 +157,7 @@ def _anomaly(
 def _anomaly_scores(
     answers: list[Answers], names: Sequence[str], fitted: list[BeatCalibration]
 ) -> dict[str, Scores]:
-    views = [_views(a, names, fitted[a.fold]) for a in answers]
+    views = [views_of(a, names, fitted[a.fold]) for a in answers]
     fused, blind = [], []
     for a, view in zip(answers, views, strict=True):
         normals = np.concatenate(
@@ -181,8 +181,8 @@ def _anomaly_scores(
     }
 
 
-def _views(a: Answers, names: Sequence[str], calibration: BeatCalibration) -> Scores:
-    """As `anomaly.beat_views`, from what was kept."""
+def views_of(a: Answers, names: Sequence[str], calibration: BeatCalibration) -> Scores:
+    """As `anomaly.beat_views`, `(n, 4)`, from what was kept."""
     errors = a.kept[f"{names[0]}_errors"]
     against = -calibration.log_probabilities(a.raw(names))[:, 0]
     return np.column_stack(

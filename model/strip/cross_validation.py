@@ -29,7 +29,7 @@ from model.strip.reading import read_beats
 from model.strip.reference import Ensemble
 from model.strip.restoration import Restorer
 from model.strip.settings import Dimensions, Settings
-from model.strip.teachers import annotated, edited_records, load_strips, read_noise
+from model.strip.teachers import annotated, edited_records, load_strips, unit_noise
 from model.strip.training import Teachers, train
 
 N_FOLDS = 5
@@ -77,7 +77,7 @@ def load_sources(data_path: Path, cache: Path | None) -> Sources:
     return Sources(
         load_ds1(data_path / "mitdb"),
         load_strips(data_path / "ptbxl100", cache),
-        read_noise(data_path / "nstdb"),
+        unit_noise(data_path / "nstdb"),
     )
 
 
@@ -86,8 +86,8 @@ def parts_of(seeds: Sequence[int]) -> tuple[str, ...]:
     return (*(f"{SEED}{seed}" for seed in seeds), WEAK, RESTORER, PLAIN)
 
 
-def train_part(sources: Sources, fold: int, part: str) -> nn.Module:
-    """Train one network on the records outside a fold."""
+def train_part(sources: Sources, fold: int, part: str, settings: Settings) -> nn.Module:
+    """Train one network on the records outside a fold; `settings` are those of a seed's."""
     held_out = folds_of(sources.records)[fold]
     teaching = [r for i, r in enumerate(sources.records) if i not in held_out]
     beats = annotated(teaching)
@@ -97,50 +97,60 @@ def train_part(sources: Sources, fold: int, part: str) -> nn.Module:
         return train_plain(beats, seed=0)
     if part == WEAK:
         return train(Teachers(beats, None, None, sources.noise), WEAK_SETTINGS)
-    settings = replace(Settings(), seed=int(part.removeprefix(SEED)))
     teachers = Teachers(beats, edited_records(teaching), sources.strips, sources.noise)
     return train(teachers, settings)
 
 
-def run_part(sources: Sources, fold: int, part: str, run_dir: Path) -> None:
-    """Train one network and keep its weights, unless they are there."""
+def run_part(
+    sources: Sources, fold: int, part: str, run_dir: Path, settings: Settings | None = None
+) -> None:
+    """Train one network and keep its weights, unless they are there.
+
+    The usual settings are taken where none are given, with the seed of the part's name.
+    """
     path = run_dir / f"{fold}-{part}.safetensors"
     if not path.exists():
         run_dir.mkdir(parents=True, exist_ok=True)
-        network = train_part(sources, fold, part)
+        if settings is None:
+            seed = int(part.removeprefix(SEED)) if part.startswith(SEED) else 0
+            settings = replace(Settings(), seed=seed)
+        network = train_part(sources, fold, part, settings)
         unfinished = path.with_suffix(".part")
         save_file(network.state_dict(), unfinished)
         unfinished.replace(path)
 
 
-def judge_fold(
-    records: Sequence[BeatRecord], fold: int, seeds: Sequence[int], run_dir: Path
-) -> None:
-    """Keep what a fold's networks say of its records."""
-    networks = _loaded(fold, seeds, run_dir)
+def judge_fold(records: Sequence[BeatRecord], fold: int, run_dir: Path) -> None:
+    """Keep what a fold's networks, as many as there are, say of its records."""
     restorer = _load(Restorer(), run_dir / f"{fold}-{RESTORER}.safetensors")
-    plain = _load(PlainAutoencoder(), run_dir / f"{fold}-{PLAIN}.safetensors")
+    networks = _networks(fold, run_dir)
     ensembles = {name: Ensemble([n], restorer).eval() for name, n in networks.items()}
     for i in folds_of(records)[fold]:
         record = records[i]
         detected = detect_r_peaks(record.voltage_mv, record.sampling_rate_hz)
         for peaks, kind in ((record.r_peaks, "annotated"), (detected, "detected")):
             inputs = inputs_of(record, peaks)
-            kept = _judged(ensembles, inputs) | {"plain": errors(plain, inputs)}
+            kept = {"fold": np.array(fold), "peaks": peaks, **_judged(ensembles, inputs)}
             if kind == "annotated":
-                kept |= _localised(ensembles, inputs)
-            kept |= {"fold": np.array(fold), "peaks": peaks}
+                kept |= _localised(ensembles, inputs) | _plain(fold, inputs, run_dir)
             np.savez(run_dir / f"{record.name}-{kind}.npz", allow_pickle=False, **kept)
 
 
-def _loaded(fold: int, seeds: Sequence[int], run_dir: Path) -> dict[str, BeatNetwork]:
-    """Networks by part; one that was never trained is among them."""
+def _networks(fold: int, run_dir: Path) -> dict[str, BeatNetwork]:
+    """A fold's networks by part; one that was never trained is among them."""
     torch.manual_seed(0)
     networks = {UNTRAINED: BeatNetwork(Dimensions())}
-    for part in (*(f"{SEED}{seed}" for seed in seeds), WEAK):
-        path = run_dir / f"{fold}-{part}.safetensors"
-        networks[part] = _load(BeatNetwork(Dimensions()), path)
+    for path in sorted(run_dir.glob(f"{fold}-*.safetensors")):
+        part = path.stem.removeprefix(f"{fold}-")
+        if part not in (RESTORER, PLAIN):
+            networks[part] = _load(BeatNetwork(Dimensions()), path)
     return networks
+
+
+def _plain(fold: int, inputs: BeatInputs, run_dir: Path) -> Kept:
+    """The baseline's errors, where it was trained."""
+    path = run_dir / f"{fold}-{PLAIN}.safetensors"
+    return {PLAIN: errors(_load(PlainAutoencoder(), path), inputs)} if path.exists() else {}
 
 
 def _load(module: NetT, path: Path) -> NetT:
@@ -190,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for fold in chosen.folds:
             run_part(sources, fold, part, chosen.run_dir)
     for fold in chosen.folds:
-        judge_fold(sources.records, fold, chosen.seeds, chosen.run_dir)
+        judge_fold(sources.records, fold, chosen.run_dir)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import wfdb
 from numpy.typing import NDArray
 
 from model.beats import detect_r_peaks
@@ -17,15 +16,14 @@ from model.datasets import ptbxl
 from model.datasets.mitbih import BeatRecord
 from model.datasets.ptbxl import PtbXl, millivolts
 from model.ecg import LEADS_12
-from model.errors import DatasetError
-from model.signal import RATE_HZ, remove_baseline, resample
+from model.signal import RATE_HZ
+from model.strip.af_examples import read_noise
 from model.strip.batches import UNKNOWN, Annotated, Strips
 from model.strip.edited import edited
 from model.strip.inputs import BLOCK_S, BeatInputs, beat_inputs
 from model.strip.settings import SEQUENCE
 
 WEAK_FOLDS = tuple(range(1, 9))
-NOISE_RECORDS = ("bw", "em", "ma")
 LONG_BLOCK_S = 900.0  # another view of the same beats: another template
 N_EDITS = 2  # of every regular recording
 
@@ -57,22 +55,15 @@ def edited_records(records: Sequence[BeatRecord], seed: int = 0) -> Annotated:
     return _joined(made, [[_inputs(record, BLOCK_S) for record in made]])
 
 
-def read_noise(folder: Path) -> torch.Tensor:
+def unit_noise(folder: Path) -> torch.Tensor:
     """The noise recordings, `(6, n_samples)` at RATE_HZ without baseline, of unit spread.
 
     Raises:
         DatasetError: `dataset-missing`.
     """
-    rows = []
-    for name in NOISE_RECORDS:
-        try:
-            record = wfdb.rdrecord(str(folder / name))
-        except (OSError, ValueError) as error:
-            raise DatasetError("dataset-missing", f"noise record {name} cannot be read") from error
-        voltage_mv = record.p_signal.T.astype(np.float32)
-        traces_mv = remove_baseline(resample(voltage_mv, float(record.fs)))
-        rows.append(traces_mv / traces_mv.std(axis=1, keepdims=True))
-    return torch.from_numpy(np.clip(np.concatenate(rows), -_MAX_NOISE, _MAX_NOISE))
+    traces_mv = read_noise(folder)
+    unit = traces_mv / traces_mv.std(axis=1, keepdims=True)
+    return torch.from_numpy(np.clip(unit, -_MAX_NOISE, _MAX_NOISE))
 
 
 def weak_strips(data: PtbXl, seed: int = 0) -> Strips:

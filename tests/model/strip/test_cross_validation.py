@@ -49,7 +49,7 @@ def run_dir(records, tmp_path_factory):
         for fold in range(N_FOLDS):
             for part in parts_of([0]):
                 run_part(sources, fold, part, folder)
-            judge_fold(records, fold, [0], folder)
+            judge_fold(records, fold, folder)
     return folder
 
 

@@ -11,7 +11,7 @@ from model.strip.teachers import (
     annotated,
     edited_records,
     load_strips,
-    read_noise,
+    unit_noise,
     weak_strips,
 )
 from tests.beat_records import beat_record, write_noise
@@ -36,11 +36,11 @@ def test_edits_add_premature_beats():
 
 def test_noise_is_of_unit_spread(tmp_path):
     write_noise(tmp_path)
-    noise = read_noise(tmp_path)
+    noise = unit_noise(tmp_path)
     assert noise.shape == (6, 1_000)
     np.testing.assert_allclose(noise.std(dim=1), 1, atol=0.1)
     with pytest.raises(DatasetError, match="dataset-missing"):
-        read_noise(tmp_path / "nowhere")
+        unit_noise(tmp_path / "nowhere")
 
 
 def test_strips_are_labelled_as_wholes(tmp_path):
