@@ -125,14 +125,17 @@ def judge_fold(records: Sequence[BeatRecord], fold: int, run_dir: Path) -> None:
     restorer = _load(Restorer(), run_dir / f"{fold}-{RESTORER}.safetensors")
     networks = _networks(fold, run_dir)
     ensembles = {name: Ensemble([n], restorer).eval() for name, n in networks.items()}
+    seeds = {name: one for name, one in ensembles.items() if name.startswith(SEED)}
+    first = min(seeds)
+    localised = {n: one for n, one in ensembles.items() if n == first or n not in seeds}
     for i in folds_of(records)[fold]:
         record = records[i]
         detected = detect_r_peaks(record.voltage_mv, record.sampling_rate_hz)
         for peaks, kind in ((record.r_peaks, "annotated"), (detected, "detected")):
             inputs = inputs_of(record, peaks)
-            kept = {"fold": np.array(fold), "peaks": peaks, **_judged(ensembles, inputs)}
+            kept = {"fold": np.array(fold), "peaks": peaks, **_judged(seeds, inputs)}
             if kind == "annotated":
-                kept |= _localised(ensembles, inputs) | _plain(fold, inputs, run_dir)
+                kept |= _localised(localised, inputs) | _plain(fold, inputs, run_dir)
             np.savez(run_dir / f"{record.name}-{kind}.npz", allow_pickle=False, **kept)
 
 
