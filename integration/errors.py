@@ -22,13 +22,20 @@ class Refused(HisbundleError):
     Attributes:
         location: where in the message, for ERR-2: (segment, its ordinal among segments of that
             name from 1, field from 1), as far as known.
+        expression: where in a FHIR resource, as FHIRPath, or "".
     """
 
     def __init__(
-        self, reason: str, detail: str, location: tuple[str, int, int] | tuple[()] = ()
+        self,
+        reason: str,
+        detail: str,
+        location: tuple[str, int, int] | tuple[()] = (),
+        *,
+        expression: str = "",
     ) -> None:
         super().__init__(reason, detail)
         self.location = location
+        self.expression = expression
 
 
 class TryLater(HisbundleError):
@@ -90,6 +97,14 @@ ANSWERS: dict[str, Answer] = {
     "batch-count-mismatch": Answer("AR", *_SEQUENCE, 422, "business-rule"),
     "version-unsupported": Answer("AR", *_VERSION, 422, "not-supported"),
     "field-malformed": Answer("AR", *_TYPE, 422, "value"),
+    # the FHIR body around it
+    "json-malformed": Answer("AR", *_TYPE, 400, "structure"),
+    "json-too-complex": Answer("AR", *_TYPE, 400, "too-costly"),
+    "resource-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
+    "bundle-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
+    "bundle-malformed": Answer("AR", *_SEQUENCE, 400, "structure"),
+    "field-missing": Answer("AR", *_MISSING, 422, "required"),
+    "not-ecg": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
     # who sent it
     "unknown-sender": Answer("AR", *_TABLE, 403, "forbidden"),
     "sender-not-allowed": Answer("AR", *_TABLE, 403, "forbidden"),
