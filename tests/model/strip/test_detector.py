@@ -7,6 +7,7 @@ from model.bundle import save_bundle
 from model.ecg import Ecg
 from model.errors import BundleError
 from model.findings import AAMI_CLASSES
+from model.simulate import simulate
 from model.strip import detector as module
 from model.strip.detector import StripDetector
 from tests.beat_records import N, V, beat_record
@@ -96,3 +97,15 @@ def test_a_bundle_survives_the_disk_and_needs_its_graph(strip_bundle, tmp_path):
         StripDetector(replace(strip_bundle, card=card, graphs={}))
     with pytest.raises(BundleError, match="graph-malformed"):
         StripDetector(replace(strip_bundle, graphs={"beats.onnx": b"no graph"}))
+
+
+def test_the_shipped_bundle_tells_ventricular_ectopy_from_a_normal_heart():
+    shipped = StripDetector.load()
+    told = {}
+    for kind in ("normal", "ventricular-ectopy"):
+        ecg = simulate(kind, seed=1, sampling_rate_hz=250.0, duration_s=30.0)
+        rows = [ecg.leads.index(lead) for lead in ("II", "V1")]
+        findings = shipped.score(Ecg(ecg.voltage_mv[rows], ("II", "V1"), 250.0))
+        told[kind] = [beat.aami_class for beat in findings.beats]
+    assert told["normal"].count("N") / len(told["normal"]) > 0.95
+    assert 0.1 < told["ventricular-ectopy"].count("V") / len(told["ventricular-ectopy"]) < 0.4
