@@ -127,15 +127,32 @@ class SenderSettings(_Section):
 
 
 class HttpSettings(_Section):
-    """The read-only FHIR interface and the health checks."""
+    """The FHIR interface and the health checks."""
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65_535, description="port; 0 takes a free one")
+    token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="bearer token that requests below /fhir have to show; without it ECGs can be "
+        "posted on loopback alone",
+    )
+    max_body_bytes: int = Field(
+        16 * 2**20,
+        ge=2**16,
+        le=2**28,
+        description="larger bodies are refused; an Observation of 10 s at 500 Hz has about 200 kB",
+    )
 
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return _is_loopback(self.host)
+
+    @property
+    def takes_ecgs(self) -> bool:
+        """Whether ECGs can be posted: only by this machine, or by who shows the token."""
+        return self.loopback or self.token is not None
 
 
 class FhirSettings(_Section):
@@ -226,7 +243,15 @@ class Settings(BaseSettings):
     broker_url: SecretStr | None = Field(
         None, description="RabbitMQ or Redis URL; by default the worker has a queue of its own"
     )
-    model_path: Path | None = Field(None, description="model bundle; by default the shipped one")
+    model_path: Path | None = Field(
+        None, description="bundle of the resting model; by default the shipped one"
+    )
+    strip_model_path: Path | None = Field(
+        None, description="bundle of the strip model; by default the shipped one"
+    )
+    operating_point: Literal["screening", "balanced", "specific"] | None = Field(
+        None, description="how readily the resting model flags; by default the bundle's own choice"
+    )
     time_zone: ZoneName | None = Field(
         None,
         description="zone of senders' times that carry none; without it such a time keeps "

@@ -2,7 +2,7 @@
 
 | what arrives                                  | read by                                  |
 |-----------------------------------------------|------------------------------------------|
-| six leads and more, up to 30 s                | resting; its rhythm leads also by strip  |
+| six leads and more, up to ten minutes         | resting; its rhythm leads also by strip  |
 | fewer leads, or longer                        | strip                                    |
 
 The strip model never saw what its gate refuses: beats and rhythms of stretches that cannot be read
@@ -19,15 +19,21 @@ from model.detector import Detector, Opinion
 from model.ecg import Ecg
 from model.findings import Findings, LeadFault, ModelIdentity, Quality, StripFindings
 from model.quality import MIN_DURATION_S
+from model.resting.card import RestingCard
 from model.strip.detector import StripDetector
 from model.strip.quality import StripQuality, assess_strip
 
-MIN_RESTING_LEADS, MAX_RESTING_S = 6, 30.0
+MIN_RESTING_LEADS, MAX_RESTING_S = 6, 600.0
 RHYTHM_LEADS = ("II", "V1")  # what the strip model learned from: MIT-BIH's MLII and, mostly, V1
 
 
-class Resting(Protocol):
-    """Reads resting ECGs: model.detector.Detector."""
+class Examines(Protocol):
+    """Reads ECGs: an Assessor, a StripReader, or model.detector.Detector for resting ones."""
+
+    @property
+    def card(self) -> RestingCard | None:
+        """What an opinion is to be read with; None where there is never an opinion."""
+        ...
 
     def examine(self, ecg: Ecg) -> tuple[Findings, Opinion | None]:
         """Assess one ECG, and say all that the findings rest on."""
@@ -44,12 +50,54 @@ class Strips(Protocol):
         ...
 
 
+class StripReader:
+    """The strip model behind its gate; threads may share it."""
+
+    card = None
+
+    def __init__(self, strips: Strips) -> None:
+        self._strips = strips
+
+    @classmethod
+    def load(cls, bundle: Path | None = None) -> Self:
+        """Load a bundle folder, or the shipped one.
+
+        Raises:
+            BundleError: the folder is not a sound bundle.
+        """
+        return cls(StripDetector.load(bundle))
+
+    def examine(self, ecg: Ecg) -> tuple[Findings, None]:
+        """Assess one strip; what the quality gate refuses gets no scores."""
+        strip, quality = self.read(ecg)
+        return Findings(quality, self._strips.identity, strip=strip), None
+
+    def read(self, ecg: Ecg) -> tuple[StripFindings | None, Quality]:
+        """Return what a strip shows, or None where no stretch of it can be read."""
+        if ecg.duration_s < MIN_DURATION_S:
+            return None, Quality("unscorable", ("too-short",))
+        gate = assess_strip(ecg.voltage_mv, ecg.sampling_rate_hz)
+        faults = _lead_faults(gate, ecg)
+        reasons = tuple(dict.fromkeys(str(fault) for fault in gate.window_faults if fault))
+        if not gate.answered.any():
+            return None, Quality("unscorable", reasons, faults)
+        readable = (gate.lead_faults == "").any(axis=0)
+        shown = Ecg(
+            gate.readable(ecg.voltage_mv)[readable],
+            tuple(lead for lead, ok in zip(ecg.leads, readable, strict=True) if ok),
+            ecg.sampling_rate_hz,
+            ecg.start,
+        )
+        quality = Quality("limited" if faults or reasons else "good", reasons, faults)
+        return _answered(self._strips.score(shown), gate, ecg.sampling_rate_hz), quality
+
+
 class Assessor:
     """Both models; threads may share it."""
 
-    def __init__(self, resting: Resting, strips: Strips) -> None:
+    def __init__(self, resting: Examines, strips: Strips) -> None:
         self._resting = resting
-        self._strips = strips
+        self._strips = StripReader(strips)
 
     @classmethod
     def load(
@@ -67,6 +115,11 @@ class Assessor:
         detector = Detector.load(resting, operating_point=operating_point)
         return cls(detector, StripDetector.load(strip))
 
+    @property
+    def card(self) -> RestingCard | None:
+        """Of the resting model, whose opinions are passed on."""
+        return self._resting.card
+
     def score(self, ecg: Ecg) -> Findings:
         """Assess one ECG; what the quality gate refuses gets no scores."""
         return self.examine(ecg)[0]
@@ -74,34 +127,12 @@ class Assessor:
     def examine(self, ecg: Ecg) -> tuple[Findings, Opinion | None]:
         """Assess one ECG, and say what a resting ECG's findings rest on."""
         if len(ecg.leads) < MIN_RESTING_LEADS or ecg.duration_s > MAX_RESTING_S:
-            strip, quality = self._read(ecg)
-            return Findings(quality, self._strips.identity, strip=strip), None
+            return self._strips.examine(ecg)
         findings, opinion = self._resting.examine(ecg)
         if not findings.quality.scorable:
             return findings, None
-        strip, _ = self._read(_rhythm_leads(ecg, findings.quality))
+        strip, _ = self._strips.read(_rhythm_leads(ecg, findings.quality))
         return replace(findings, strip=strip), opinion
-
-    def _read(self, ecg: Ecg) -> tuple[StripFindings | None, Quality]:
-        """Return what a strip shows, or None where no stretch of it can be read."""
-        if ecg.duration_s < MIN_DURATION_S:
-            return None, Quality("unscorable", ("too-short",))
-        gate = assess_strip(ecg.voltage_mv, ecg.sampling_rate_hz)
-        if not gate.answered.any():
-            reasons = tuple(dict.fromkeys(str(fault) for fault in gate.window_faults))
-            return None, Quality("unscorable", reasons, _lead_faults(gate, ecg))
-        readable = (gate.lead_faults == "").any(axis=0)
-        shown = Ecg(
-            gate.readable(ecg.voltage_mv)[readable],
-            tuple(lead for lead, ok in zip(ecg.leads, readable, strict=True) if ok),
-            ecg.sampling_rate_hz,
-            ecg.start,
-        )
-        faults = _lead_faults(gate, ecg)
-        limited = bool(faults) or not gate.answered.all()
-        reasons = tuple(dict.fromkeys(str(fault) for fault in gate.window_faults if fault))
-        quality = Quality("limited" if limited else "good", reasons, faults)
-        return _answered(self._strips.score(shown), gate, ecg.sampling_rate_hz), quality
 
 
 def _rhythm_leads(ecg: Ecg, quality: Quality) -> Ecg:

@@ -13,7 +13,7 @@ from integration.hl7v2.outbound import OruDestination
 from integration.hl7v2.report import Endpoints
 from integration.queue import Bell
 from integration.security.tls import client_context
-from model.detector import Detector
+from model.assessor import Assessor
 from worker.pipeline import Destination, Retry
 from worker.watchdog import Watchdog
 
@@ -31,9 +31,12 @@ class Context:
         return Store.open(self.settings.database)
 
     @cached_property
-    def detector(self) -> Detector:
-        """The model; loading verifies its bundle."""
-        return Detector.load(self.settings.model_path)
+    def assessor(self) -> Assessor:
+        """The models; loading verifies their bundles."""
+        own = self.settings
+        return Assessor.load(
+            own.model_path, own.strip_model_path, operating_point=own.operating_point
+        )
 
     @cached_property
     def bell(self) -> Bell:
@@ -68,7 +71,7 @@ class Context:
 
     def warm_up(self) -> None:
         """Open what the first task would otherwise wait for, before threads race for it."""
-        _ = (self.store, self.detector, self.bell, self.destinations, self.retry, self.watchdog)
+        _ = (self.store, self.assessor, self.bell, self.destinations, self.retry, self.watchdog)
 
 
 def _oru(oru: OruSettings, host: str) -> OruDestination:

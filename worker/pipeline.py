@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Scorer(Protocol):
-    """Anything that turns an ECG into findings: model.detector.Detector."""
+    """Anything that turns an ECG into findings: model.assessor.Assessor."""
 
     def score(self, ecg: Ecg) -> Findings:
         """Return what is found in one ECG."""

@@ -27,7 +27,7 @@ def register(celery: Celery, context: Context) -> None:
         with _guarded(context, SCORE, exam_id):
             deliveries = score_exam(
                 context.store,
-                context.detector,
+                context.assessor,
                 UUID(exam_id),
                 destinations=context.settings.destinations,
                 max_attempts=context.settings.worker.max_scoring_attempts,

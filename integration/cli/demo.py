@@ -20,10 +20,11 @@ import pydicom.data
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from db.records import ExamState, ExamSummary, NewExam, NewMessage, PatientRef
 from db.store import Store
+from integration.fhir.wording import ectopy_in_words, rate_in_words
 from integration.formats import read_ecg
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.client import MllpClient
@@ -45,6 +46,7 @@ _KINDS = (
     "lead-off",
     "noisy",
 )
+_STRIP_KINDS = ("atrial-fibrillation", "ventricular-ectopy")
 _PATIENCE_S = 120.0
 
 
@@ -92,10 +94,16 @@ def _cases() -> list[_Case]:
     path = pydicom.data.get_testdata_file(_RECORDING, download=False)
     recordings = [("real: the recording inside pydicom", read_ecg(Path(str(path))))]
     recordings += [(f"simulated: {kind}", simulate(kind, seed=7)) for kind in _KINDS]
+    recordings += [(f"simulated strip: {kind}", _strip(kind)) for kind in _STRIP_KINDS]
     return [
         _Case(title, _message(ecg, f"DEMO{n:04}"))
         for n, (title, ecg) in enumerate(recordings, start=1)
     ]
+
+
+def _strip(kind: str) -> Ecg:
+    whole = simulate(kind, seed=7, duration_s=30.0)
+    return Ecg(whole.lead("II")[None], ("II",), whole.sampling_rate_hz)
 
 
 def _message(ecg: Ecg, control_id: str) -> bytes:
@@ -184,12 +192,14 @@ def _wait(folder: Path, cases: list[_Case], progress: Progress) -> dict[UUID, Ex
 
 def _table(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> Table:
     headers = (
-        "ECG\nid of its DiagnosticReport",
         "quality",
         "anomaly\nscore",
-        "types over\nthreshold",
+        "flagged,\nrhythm",
     )
-    table = Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False, caption="! over its threshold")
+    first = Column("ECG\nid of its DiagnosticReport", overflow="fold")
+    table = Table(
+        first, *headers, box=box.SIMPLE_HEAD, pad_edge=False, caption="! over its threshold"
+    )
     for case in cases:
         exam = done.get(case.exam_id)
         if exam is None or exam.findings is None:
@@ -200,7 +210,7 @@ def _table(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> 
             f"{case.title}\n{report['id']}",
             _quality(exam.findings),
             _anomaly(exam.findings),
-            _types(exam.findings),
+            "\n".join([*_types(exam.findings), *_rhythm(exam.findings)]),
         )
     return table
 
@@ -217,11 +227,18 @@ def _anomaly(findings: Findings) -> str:
     return f"{findings.anomaly_score:.2f}{' !' if findings.anomalous else ''}"
 
 
-def _types(findings: Findings) -> str:
-    if findings.anomaly_score is None:
-        return "-"
-    told = [f"{t.code} {t.probability:.2f}" for t in findings.flagged_types]
-    return "\n".join(told) or "none"
+def _types(findings: Findings) -> list[str]:
+    if not findings.types:
+        return []
+    return [f"{t.code} {t.probability:.2f}" for t in findings.flagged_types] or ["none"]
+
+
+def _rhythm(findings: Findings) -> list[str]:
+    if findings.strip is None:
+        return ["-"]
+    codes = dict.fromkeys(rhythm.code for rhythm in findings.strip.rhythms)
+    ectopy = ectopy_in_words(findings.strip)
+    return [rate_in_words(findings.strip), *codes, *([ectopy] if ectopy else [])]
 
 
 def _one_conclusion(cases: list[_Case], done: dict[UUID, ExamSummary], base_url: str) -> str:

@@ -15,14 +15,31 @@ from rich.table import Table
 
 from integration.cli.progress import progress
 from integration.cli.recordings import recordings
-from integration.fhir.wording import ANOMALY, CAVEAT, LABEL, places, quality_in_words
+from integration.fhir.wording import (
+    ANOMALY,
+    CAVEAT,
+    LABEL,
+    ectopy_in_words,
+    measured_in_words,
+    places,
+    quality_in_words,
+    rate_in_words,
+)
 from integration.formats import NOT_ECG, read_ecgs
 from model.ecg import Ecg
 from model.errors import EcgError
-from model.findings import ABNORMALITY_TYPES, TYPE_NAMES, Findings
+from model.findings import (
+    ABNORMALITY_TYPES,
+    RHYTHM_NAMES,
+    TYPE_NAMES,
+    Findings,
+    StripFindings,
+)
 
 if TYPE_CHECKING:
-    from model.detector import Detector, Opinion
+    from model.assessor import Examines
+    from model.detector import Opinion
+    from model.resting.card import RestingCard
 
 _MANY = 20  # from here on a progress bar is worth its line
 _NO_RECORDING = NOT_ECG | {"format-unknown", "archive-unsupported"}
@@ -39,7 +56,19 @@ _NO_RECORDING = NOT_ECG | {"format-unknown", "archive-unsupported"}
     help="one JSON object a line, one an ECG, or a table  [default: a table on a terminal only]",
 )
 @click.option(
-    "--model-path", type=click.Path(path_type=Path), help="bundle folder [default: the shipped one]"
+    "--model",
+    "reader",
+    type=click.Choice(["auto", "resting", "strip"]),
+    default="auto",
+    show_default=True,
+    help="who reads: as in the server (six leads and more: resting, and strip its rhythm; fewer, "
+    "or over ten minutes: strip), or one of them alone",
+)
+@click.option(
+    "--model-path", type=click.Path(path_type=Path), help="resting bundle  [default: the shipped]"
+)
+@click.option(
+    "--strip-model-path", type=click.Path(path_type=Path), help="strip bundle  [default: likewise]"
 )
 @click.pass_context
 def score(
@@ -47,7 +76,9 @@ def score(
     *,
     files: tuple[Path, ...],
     as_json: bool | None,
+    reader: str,
     model_path: Path | None,
+    strip_model_path: Path | None,
 ) -> None:
     """Score ECG files without a server.
 
@@ -59,11 +90,9 @@ def score(
     why is said on standard error and in the ECG's JSON line, and the others are scored all the
     same.
     """
-    from model.detector import Detector  # noqa: PLC0415 (torch is slow to import: only here)
-
     as_json = not sys.stdout.isatty() if as_json is None else as_json
-    detector, wanted = Detector.load(model_path), list(recordings(files))
-    tell = _Teller(detector, as_json=as_json)
+    wanted = list(recordings(files))
+    tell = _Teller(_reader(reader, model_path, strip_model_path), as_json=as_json)
     # On a terminal the results themselves show how far it is.
     barred = len(wanted) >= _MANY and not sys.stdout.isatty()
     with progress("scoring", len(wanted)) if barred else nullcontext(lambda: None) as advance:
@@ -79,11 +108,20 @@ def score(
     context.exit(int(tell.failed or not tell.told))
 
 
+def _reader(name: str, resting: Path | None, strip: Path | None) -> "Examines":
+    from model.assessor import Assessor, StripReader  # noqa: PLC0415 (slow to import: only here)
+    from model.detector import Detector  # noqa: PLC0415
+
+    if name == "resting":
+        return Detector.load(resting)
+    return StripReader.load(strip) if name == "strip" else Assessor.load(resting, strip)
+
+
 class _Teller:
     """Scores files and prints what came out; remembers what went wrong."""
 
-    def __init__(self, detector: "Detector", *, as_json: bool) -> None:
-        self.detector, self.as_json = detector, as_json
+    def __init__(self, reader: "Examines", *, as_json: bool) -> None:
+        self.reader, self.as_json = reader, as_json
         self.told = self.passed_over = 0
         self.failed = False
 
@@ -100,14 +138,14 @@ class _Teller:
             self._score(file, decoded.ecg, number if len(found) > 1 else None)
 
     def _score(self, file: Path, ecg: Ecg, recording: int | None) -> None:
-        findings, opinion = self.detector.examine(ecg)
+        findings, opinion = self.reader.examine(ecg)
         self.told += 1
         if self.as_json:
             record = as_record(file, ecg, findings)
             if recording is not None:
                 record["recording"] = recording
-            if opinion is not None:
-                record |= as_opinion(self.detector, findings, opinion)
+            if opinion is not None and (card := self.reader.card) is not None:
+                record |= as_opinion(card, findings, opinion)
             click.echo(json.dumps(record, allow_nan=False))
         else:
             _print(file, findings)
@@ -157,11 +195,23 @@ def as_record(file: Path, ecg: Ecg, findings: Findings) -> dict[str, Any]:
             asdict(i) | {"start_s": round(i.start_s, 3), "end_s": round(i.end_s, 3)}
             for i in intervals
         ],
+        "strip": findings.strip and _strip(findings.strip),
         "model": asdict(findings.model),
     }
 
 
-def as_opinion(detector: "Detector", findings: Findings, opinion: "Opinion") -> dict[str, Any]:
+def _strip(strip: StripFindings) -> dict[str, Any]:
+    """Return what the strip model says; a beat is its time, class, probability and anomaly."""
+    beats = [
+        [round(b.time_s, 3), b.aami_class, round(b.probability, 4), round(b.anomaly_score, 4)]
+        for b in strip.beats
+    ]
+    told = asdict(strip) | {"beats": beats}
+    del told["attention"]
+    return told
+
+
+def as_opinion(card: "RestingCard", findings: Findings, opinion: "Opinion") -> dict[str, Any]:
     """Return what the findings rest on: operating points, statements, components of the anomaly.
 
     `statements` are as the network gives them, not calibrated. Nothing that is withheld is told by
@@ -170,7 +220,7 @@ def as_opinion(detector: "Detector", findings: Findings, opinion: "Opinion") -> 
     probabilities = {t.code: t.probability for t in findings.types}
     if findings.normal_probability is not None:
         probabilities["NORM"] = findings.normal_probability
-    card, complete = detector.card, not _withheld(findings)
+    complete = not _withheld(findings)
     names = next(iter(card.type_calibration.values())).operating_points
     return {
         "flags": {
@@ -193,7 +243,7 @@ def as_opinion(detector: "Detector", findings: Findings, opinion: "Opinion") -> 
 
 
 def _withheld(findings: Findings) -> Sequence[str]:
-    if not findings.quality.scorable:
+    if not findings.quality.scorable or not findings.types:
         return ()
     told = {t.code for t in findings.types}
     if findings.normal_probability is not None:
@@ -208,6 +258,23 @@ def _print(file: Path, findings: Findings) -> None:
     click.echo(f"quality {quality_in_words(findings.quality)}")
     if not findings.quality.scorable:
         return
+    if findings.types:
+        _print_types(findings)
+    if findings.strip:
+        _print_strip(findings.strip)
+
+
+def _print_strip(strip: StripFindings) -> None:
+    rhythms = [
+        f"{RHYTHM_NAMES[r.code]} {r.start_s:.1f}-{r.end_s:.1f} s ({measured_in_words(r)})"
+        for r in strip.rhythms
+    ]
+    click.echo(f"rate {rate_in_words(strip)}, {len(strip.beats)} beats")
+    click.echo(f"rhythm: {'; '.join(rhythms) or 'no finding reached its threshold'}")
+    click.echo(f"ectopic beats: {ectopy_in_words(strip) or 'none found'}")
+
+
+def _print_types(findings: Findings) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     table.add_column("result", justify="right")

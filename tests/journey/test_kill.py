@@ -23,12 +23,12 @@ main()
 """
 WORKER_DIES_SCORING = """
 import os, sys
-from model.detector import Detector
-score = Detector.score
+from model.assessor import Assessor
+score = Assessor.score
 def dying(self, ecg):
     score(self, ecg)
     os.kill(os.getpid(), 9)
-Detector.score = dying
+Assessor.score = dying
 from worker.__main__ import main
 sys.exit(main([]))
 """

@@ -90,7 +90,7 @@ def test_few_leads_are_a_strip(strips, leads):
 
 def test_a_long_recording_is_a_strip(strips):
     resting = RestingDouble()
-    findings = assess(part(simulate("normal", seed=1), LEADS_12, times=4), strips, resting)
+    findings = assess(part(simulate("normal", seed=1), LEADS_12, times=61), strips, resting)
     assert findings.model == STRIP
     assert resting.asked == []
 

@@ -95,6 +95,7 @@ def test_json_tells_everything_but_the_maps():
         "intervals": [
             {"start_s": 3.1, "end_s": 3.5, "lead": "V2", "weight": 0.25, "type_code": "MI"}
         ],
+        "strip": None,
         "model": {"name": "resting", "version": "1", "sha256": "ab" * 32},
     }
 
@@ -205,7 +206,7 @@ def test_json_tells_what_the_findings_rest_on(tmp_path):
 def test_one_lead_gives_rhythm_and_says_what_it_cannot(tmp_path):
     ecg = simulate("atrial-fibrillation", seed=3)
     write_record(tmp_path / "strip", with_leads(ecg, ("II",)), [])
-    result = run("--json", str(tmp_path / "strip.hea"))
+    result = run("--json", "--model", "resting", str(tmp_path / "strip.hea"))
     (record,) = map(json.loads, result.stdout.splitlines())
     assert result.exit_code == 0
     assert record["quality"]["verdict"] == "limited"
@@ -215,8 +216,35 @@ def test_one_lead_gives_rhythm_and_says_what_it_cannot(tmp_path):
     assert {"MI", "HYP"} <= withheld
     assert not withheld & {code for codes in record["flags"].values() for code in codes}
     assert record["statements"] == {}
-    table = run("--table", str(tmp_path / "strip.hea")).stdout
+    table = run("--table", "--model", "resting", str(tmp_path / "strip.hea")).stdout
     assert "not assessed with so few leads" in table
+
+
+@pytest.mark.parametrize("reader", ["auto", "strip"])
+def test_a_strip_is_read_by_the_strip_model(tmp_path, reader):
+    ecg = simulate("atrial-fibrillation", seed=3, duration_s=30.0)
+    write_record(tmp_path / "strip", with_leads(ecg, ("II",)), [])
+    result = run("--json", "--model", reader, str(tmp_path / "strip.hea"))
+    (record,) = map(json.loads, result.stdout.splitlines())
+    assert result.exit_code == 0
+    assert record["model"]["name"] == "strip"
+    assert record["types"] == record["withheld"] == []
+    assert [r["code"] for r in record["strip"]["rhythms"]] == ["AF"]
+    time_s, aami_class, probability, anomaly = record["strip"]["beats"][0]
+    assert 0 <= time_s < 2
+    assert aami_class in "NSVFQ"
+    assert 0 <= min(probability, anomaly) <= max(probability, anomaly) <= 1
+    table = run("--table", "--model", reader, str(tmp_path / "strip.hea")).stdout
+    assert "rhythm: Atrial fibrillation or flutter" in table
+
+
+def test_rhythm_of_a_resting_ecg_stands_beside_its_types(tmp_path):
+    write_record(tmp_path / "ecg", simulate("ventricular-ectopy", seed=7), [])
+    (record,) = map(json.loads, run("--json", str(tmp_path / "ecg.hea")).stdout.splitlines())
+    assert record["model"]["name"] == "resting"
+    assert record["strip"]["model"]["name"] == "strip"
+    assert "V" in [beat[1] for beat in record["strip"]["beats"]]
+    assert record["flags"]
 
 
 def test_a_folder_is_searched_and_what_is_no_recording_passed_over(tmp_path):
