@@ -13,7 +13,9 @@ import db.migrate
 from db.store import Store
 from integration.config import HttpSettings, MllpSettings, Settings
 from integration.errors import ConfigError
+from integration.fhir_intake import FhirIntake
 from integration.intake import Hl7Intake
+from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.http import LOOPBACK_NAMES, create_app
 from integration.listeners.mllp import serve_mllp
 from integration.queue import SCORE, Bell, make_celery
@@ -40,15 +42,23 @@ def run(settings: Settings, *, with_worker: bool) -> None:
     bell = None if settings.embedded else Bell(make_celery(settings))
     ring = None if bell is None else lambda ids: bell.ring(SCORE, ids)
     intake = Hl7Intake(store, ring, senders)
+    fhir_intake = FhirIntake(store, ring, zone=settings.zone)
     try:
-        asyncio.run(_serve(settings, store, intake, with_worker=with_worker))
+        asyncio.run(_serve(settings, store, intake, fhir_intake, with_worker=with_worker))
     finally:
         if bell is not None:
             bell.close()
         store.close()
 
 
-async def _serve(settings: Settings, store: Store, intake: Hl7Intake, *, with_worker: bool) -> None:
+async def _serve(
+    settings: Settings,
+    store: Store,
+    intake: Hl7Intake,
+    fhir_intake: FhirIntake,
+    *,
+    with_worker: bool,
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -56,7 +66,7 @@ async def _serve(settings: Settings, store: Store, intake: Hl7Intake, *, with_wo
         http_socket = _listen(settings.http)
     with _address_told(settings.mllp):
         mllp = await serve_mllp(settings.mllp, intake.answer, intake.refuse_connection)
-    http = _http_server(settings.http, store)
+    http = _http_server(settings.http, store, fhir_intake)
     tasks = [asyncio.create_task(http.serve(sockets=[http_socket]))]
     if with_worker:
         tasks.append(asyncio.create_task(keep_worker(stop, settings.worker.time_limit_s)))
@@ -70,9 +80,16 @@ async def _serve(settings: Settings, store: Store, intake: Hl7Intake, *, with_wo
     _log.info("stopped")
 
 
-def _http_server(settings: HttpSettings, store: Store) -> uvicorn.Server:
+def _http_server(settings: HttpSettings, store: Store, intake: FhirIntake) -> uvicorn.Server:
+    token = settings.token.get_secret_value() if settings.token else None
+    door = FhirDoor(intake, max_body_bytes=settings.max_body_bytes, token=token)
     config = uvicorn.Config(
-        create_app(store, allowed_hosts=LOOPBACK_NAMES if settings.loopback else None),
+        create_app(
+            store,
+            allowed_hosts=LOOPBACK_NAMES if settings.loopback else None,
+            door=door if settings.takes_ecgs else None,
+            token=token,
+        ),
         access_log=False,  # a query string names patients
         log_config=None,
         server_header=False,

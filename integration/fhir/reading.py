@@ -78,21 +78,50 @@ def outcome(code: str, diagnostics: str) -> Json:
     return {"resourceType": "OperationOutcome", "issue": [issue]}
 
 
-def capabilities(base: str) -> Json:
-    """Return the CapabilityStatement: this much, and no more."""
+def capabilities(base: str, *, takes_ecgs: bool = False) -> Json:
+    """Return the CapabilityStatement: this much, and no more.
+
+    Args:
+        base: URL of this interface.
+        takes_ecgs: whether ECGs can be posted.
+    """
+    rest: Json = {"mode": "server", "resource": [_capability(kind) for kind in (*SERVED, "Binary")]}
+    if takes_ecgs:
+        _add_taking(rest)
+    reports = "AI reports on ECGs"
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
         "date": "2026-11-22",
         "kind": "instance",
         "software": {"name": "Hisbundle", "version": version("hisbundle")},
-        "implementation": {"description": "AI reports on ECGs, read-only", "url": base},
+        "implementation": {
+            "description": reports if takes_ecgs else f"{reports}, read-only",
+            "url": base,
+        },
         "fhirVersion": "4.0.1",
         "format": [FHIR_JSON],
-        "rest": [
-            {"mode": "server", "resource": [_capability(kind) for kind in (*SERVED, "Binary")]}
-        ],
+        "rest": [rest],
     }
+
+
+def _add_taking(rest: Json) -> None:
+    """Add what is possible where ECGs can be posted."""
+    for resource in rest["resource"]:
+        if resource["type"] == "Observation":
+            resource["interaction"].append({"code": "create"})
+            resource["documentation"] = (
+                "ECGs as SampledData, alone or in Bundles; other Observations are refused alone "
+                "and passed over in Bundles. The same content again gets the same answer."
+            )
+    attached = "ECG files as attachments, in Bundles alone."
+    rest["resource"] += [
+        {"type": kind, "interaction": [{"code": "read"}], "documentation": attached}
+        for kind in ("DocumentReference", "Media")
+    ]
+    rest["interaction"] = [{"code": "batch"}, {"code": "transaction"}]
+    definition = "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"
+    rest["operation"] = [{"name": "process-message", "definition": definition}]
 
 
 def _capability(kind: str) -> Json:

@@ -1,22 +1,28 @@
-"""The read-only FHIR interface and the health checks over HTTP.
+"""The FHIR interface and the health checks over HTTP.
 
     GET /fhir/DiagnosticReport?identifier= &patient= &date= &_id= &_count= &_include=
     GET /fhir/{DiagnosticReport,Observation,Device,Provenance}/{id}
     GET /fhir/Binary/{id of the report}    its page as PDF
+    GET /fhir/{Observation,DocumentReference,Media}/{id}    also as it was received
     GET /fhir/metadata
+    POST to /fhir and below: see `fhir_in`
     GET /livez     this process answers
     GET /readyz    and its database does
 
-There is no authentication: it is meant for loopback. A browser's page could still reach it through
-a name that its owner points at 127.0.0.1, so only known host names are answered. Logs say route
-and status, never a URL: URLs hold patients' identifiers.
+Without a token there is no authentication: then it is meant for loopback, and beyond it nothing can
+be posted. With one, all below /fhir but /fhir/metadata asks for it. A browser's page could still
+reach it through a name that its owner points at 127.0.0.1, so only known host names are answered.
+Logs say route and status, never a URL: URLs hold patients' identifiers.
 """
 
+import contextlib
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import orjson
 from starlette.applications import Starlette
@@ -34,6 +40,7 @@ from db.records import StoredReport
 from db.store import Store
 from integration.errors import Refused
 from integration.fhir.codes import Json
+from integration.fhir.decode import CARRIERS
 from integration.fhir.reading import (
     FHIR_JSON,
     SERVED,
@@ -44,6 +51,8 @@ from integration.fhir.reading import (
 )
 from integration.fhir.report import PDF
 from integration.fhir.search import exam_id_in, parse_query
+from integration.fhir_intake import received_resource
+from integration.listeners.fhir_in import FhirDoor, admitted
 from integration.render import page_of
 from model.errors import HisbundleError
 
@@ -59,26 +68,33 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
-    store: Store, *, allowed_hosts: Collection[str] | None = LOOPBACK_NAMES
+    store: Store,
+    *,
+    allowed_hosts: Collection[str] | None = LOOPBACK_NAMES,
+    door: FhirDoor | None = None,
+    token: str | None = None,
 ) -> Starlette:
     """Return the application.
 
     Args:
-        store: read only.
+        store: for what is read.
         allowed_hosts: names in the Host header that are answered; None answers every name, for
             where something else decides who gets here.
+        door: takes what is posted; None: nothing can be posted.
+        token: that requests below /fhir have to show, or None.
     """
-    resources = _Resources(store)
+    resources = _Resources(store, takes_ecgs=door is not None)
     app = Starlette(
         routes=[
-            Route("/fhir/metadata", _negotiated(_metadata)),
+            *(door.routes() if door else ()),
+            Route("/fhir/metadata", _negotiated(resources.metadata)),
             Route("/fhir/DiagnosticReport", _negotiated(resources.search)),
             Route("/fhir/Binary/{id}", resources.page),
             Route("/fhir/{kind}/{id}", _negotiated(resources.read)),
             Route("/livez", _live),
             Route("/readyz", resources.ready),
         ],
-        middleware=[Middleware(_Guard, allowed_hosts=allowed_hosts)],
+        middleware=[Middleware(_Guard, allowed_hosts=allowed_hosts, token=token)],
         exception_handlers={
             Refused: _refused,
             NotFound: _not_found,
@@ -93,8 +109,12 @@ def create_app(
 class _Resources:
     """The endpoints that need the store; it blocks, so it is asked from threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, takes_ecgs: bool) -> None:
         self._store = store
+        self._takes_ecgs = takes_ecgs
+
+    async def metadata(self, request: Request) -> Response:
+        return _json(capabilities(_base(request), takes_ecgs=self._takes_ecgs))
 
     async def search(self, request: Request) -> Response:
         query = parse_query(request.query_params.multi_items())
@@ -116,13 +136,24 @@ class _Resources:
     async def read(self, request: Request) -> Response:
         kind, id_ = request.path_params["kind"], request.path_params["id"]
         exam_id = exam_id_in(id_)
-        if kind not in SERVED or exam_id is None:
+        if kind not in {*SERVED, *CARRIERS} or exam_id is None:
             raise HTTPException(404)
-        report = await run_in_threadpool(self._store.read_report, exam_id)
-        resource = resources_of(report).get((kind, id_))
+        resource = await run_in_threadpool(self._find, kind, id_, exam_id)
         if resource is None:
             raise HTTPException(404)
         return _json(resource)
+
+    def _find(self, kind: str, id_: str, key: UUID) -> Json | None:
+        """Return a resource of a report, else one that was posted, whose id is its message's."""
+        if kind in SERVED:
+            with contextlib.suppress(NotFound):
+                return resources_of(self._store.read_report(key)).get((kind, id_))
+        ordinal = re.fullmatch(r"(?:-(\d{1,6}))?", id_[36:], re.ASCII)
+        if not self._takes_ecgs or kind not in CARRIERS or ordinal is None:
+            return None
+        number = None if ordinal[1] is None else int(ordinal[1])
+        found = received_resource(self._store.message_raw(key), kind, number)
+        return found and found | {"id": id_}
 
     async def page(self, request: Request) -> Response:
         exam_id = exam_id_in(request.path_params["id"])
@@ -141,10 +172,6 @@ class _Resources:
 
 async def _live(_: Request) -> Response:
     return _json({"status": "alive"}, 200, "application/json")
-
-
-async def _metadata(request: Request) -> Response:
-    return _json(capabilities(_base(request)))
 
 
 def _negotiated(endpoint: _Endpoint) -> _Endpoint:
@@ -199,9 +226,12 @@ async def _http_error(_: Request, error: Exception) -> Response:
 class _Guard:
     """Answers only known hosts, turns what breaks into a 500, and logs route and status."""
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str] | None) -> None:
+    def __init__(
+        self, app: ASGIApp, allowed_hosts: Collection[str] | None, token: str | None
+    ) -> None:
         self._app = app
         self._allowed = allowed_hosts
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -231,9 +261,15 @@ class _Guard:
         )
 
     def _chosen(self, scope: Scope) -> ASGIApp:
-        if self._allowed is None or _host_name(scope) in self._allowed:
-            return self._app
-        return _json(outcome("security", "this host name is not served here"), 421)
+        if self._allowed is not None and _host_name(scope) not in self._allowed:
+            return _json(outcome("security", "this host name is not served here"), 421)
+        path = scope["path"]
+        private = path.startswith("/fhir") and path != "/fhir/metadata"
+        if private and self._token and not admitted(Headers(scope=scope), self._token):
+            response = _json(outcome("login", "a bearer token is needed"), 401)
+            response.headers["WWW-Authenticate"] = "Bearer"
+            return response
+        return self._app
 
 
 def _host_name(scope: Scope) -> str | None:

@@ -1,0 +1,217 @@
+"""The posting side of the FHIR interface, over ASGI and a real SQLite store."""
+
+import asyncio
+
+import httpx
+import orjson
+import pytest
+from fhir.resources.R4B import get_fhir_model_class
+from starlette.datastructures import Headers
+
+from db.errors import StoreUnavailable
+from db.migrate import upgrade
+from db.store import Store
+from integration.fhir.reading import FHIR_JSON
+from integration.fhir_intake import FhirIntake
+from integration.listeners import fhir_in
+from integration.listeners.fhir_in import FhirDoor, admitted
+from integration.listeners.http import create_app
+from tests.fhir_observations import bundle, component, observation
+
+TOKEN = "a-token-of-some-length"
+LIMIT = 2**16
+ECG = observation([component("I", list(range(100)))])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'hisbundle.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    yield store
+    store.close()
+
+
+def app_of(store, token=None):
+    door = FhirDoor(FhirIntake(store, None), max_body_bytes=LIMIT, token=token)
+    return create_app(store, door=door, token=token)
+
+
+def ask(app, method, path, content=None, **headers):
+    async def request():
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            named = {"content-type": FHIR_JSON} if content is not None else {}
+            named |= {name.replace("_", "-"): value for name, value in headers.items()}
+            return await client.request(method, path, content=content, headers=named)
+
+    answer = asyncio.run(request())
+    if answer.content:
+        body = answer.json()
+        get_fhir_model_class(body["resourceType"]).model_validate(body)
+        assert answer.headers["content-type"] == FHIR_JSON
+    return answer
+
+
+def post(app, resource=ECG, path="/fhir/Observation", **headers):
+    content = resource if isinstance(resource, bytes) else orjson.dumps(resource)
+    return ask(app, "POST", path, content, **headers)
+
+
+def test_what_is_created_can_be_read(store):
+    app = app_of(store)
+    answer = post(app)
+    assert answer.status_code == 201
+    assert answer.headers["cache-control"] == "no-store"
+    location = answer.headers["location"]
+    assert location.startswith("http://127.0.0.1/fhir/Observation/")
+    read = ask(app, "GET", location)
+    assert read.status_code == 200
+    assert read.json() == orjson.loads(orjson.dumps(ECG)) | {"id": location.rpartition("/")[2]}
+    assert ask(app, "GET", f"{location}-0").status_code == 404
+    assert ask(app, "GET", location.replace("Observation", "Media")).status_code == 404
+
+
+def test_what_a_transaction_created_can_be_read(store):
+    app = app_of(store)
+    answer = post(app, bundle({"resourceType": "Patient"}, ECG), "/fhir")
+    assert answer.status_code == 200
+    location = answer.json()["entry"][1]["response"]["location"]
+    assert location.endswith("-1")
+    assert ask(app, "GET", f"/fhir/{location}").json()["component"] == ECG["component"]
+
+
+def test_a_message_is_processed(store):
+    header = {"resourceType": "MessageHeader", "id": "1", "eventUri": "urn:x"}
+    header["source"] = {"endpoint": "urn:cart"}
+    answer = post(app_of(store), bundle(header, ECG, type_="message"), "/fhir/$process-message")
+    assert (answer.status_code, answer.json()["type"]) == (200, "message")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("application/fhir+json; charset=utf-8; fhirVersion=4.0", 201),
+        ("application/json", 201),
+        ("application/fhir+xml", 415),
+        ("text/plain", 415),  # what a browser's page could post from elsewhere
+        ("", 415),
+    ],
+)
+def test_content_types(store, kind, status):
+    assert post(app_of(store), content_type=kind).status_code == status
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_beyond_the_limit_is_not_read_to_its_end(store, declared):
+    read = []
+
+    async def request():
+        async def pieces():
+            for n in range(1000):
+                read.append(n)
+                yield b" " * 8192
+
+        headers = {"content-type": FHIR_JSON} | (
+            {"content-length": "200000000"} if declared else {}
+        )
+        transport = httpx.ASGITransport(app_of(store))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.post("/fhir/Observation", content=pieces(), headers=headers)
+
+    answer = asyncio.run(request())
+    assert answer.status_code == 413
+    assert answer.json()["issue"][0]["code"] == "too-long"
+    assert len(read) <= LIMIT / 8192 + 2
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(store, monkeypatch):
+    monkeypatch.setattr(fhir_in, "_BODY_TIMEOUT_S", 0.05)
+
+    async def receive():
+        await asyncio.sleep(60)
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/fhir", "query_string": b""}
+    asyncio.run(app_of(store)(scope | {"headers": headers}, receive, send))
+    assert sent[0]["status"] == 408
+
+
+def test_who_waits_long_is_sent_away(store, monkeypatch):
+    monkeypatch.setattr(fhir_in, "_AT_ONCE", 0)
+    monkeypatch.setattr(fhir_in, "_PATIENCE_S", 0.05)
+    answer = post(app_of(store))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+def test_store_down(store, monkeypatch):
+    def down(*_, **__):
+        raise StoreUnavailable("store-unavailable", "locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "accept", down)
+        answer = post(app_of(store))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["issue"][0]["code"] == "transient"
+    assert post(app_of(store)).status_code == 201
+
+
+def test_refusals_point_at_the_fault(store):
+    answer = post(app_of(store), ECG | {"subject": {"display": "ZZCANARY"}})
+    assert answer.status_code == 422
+    assert answer.json()["issue"][0]["expression"] == ["Observation.subject"]
+    assert "ZZCANARY" not in answer.text
+
+
+class TestToken:
+    @pytest.mark.parametrize(
+        ("authorization", "status"),
+        [
+            (f"Bearer {TOKEN}", 201),
+            (f"bearer {TOKEN}", 201),
+            (f"Basic {TOKEN}", 401),
+            (f"Bearer {TOKEN}x", 401),
+            ("Bearer \u00e9", 401),
+            ("", 401),
+        ],
+    )
+    def test_posting(self, store, authorization, status):
+        answer = post(app_of(store, TOKEN), authorization=authorization.encode("latin-1"))
+        assert answer.status_code == status
+        assert ("www-authenticate" in answer.headers) == (status == 401)
+
+    def test_reading_asks_for_it_too_but_not_metadata(self, store):
+        app = app_of(store, TOKEN)
+        assert ask(app, "GET", "/fhir/DiagnosticReport").status_code == 401
+        assert ask(app, "GET", "/fhir/metadata").status_code == 200
+        shown = ask(app, "GET", "/fhir/DiagnosticReport", authorization=f"Bearer {TOKEN}")
+        assert shown.status_code == 200
+
+    def test_admitted(self):
+        assert admitted(Headers({"authorization": f"Bearer  {TOKEN} "}), TOKEN)
+        assert not admitted(Headers({}), TOKEN)
+
+
+def test_nothing_can_be_posted_without_a_door(store):
+    app = create_app(store)
+    assert post(app).status_code == 404
+    assert post(app, path="/fhir").status_code == 404
+    (rest,) = ask(app, "GET", "/fhir/metadata").json()["rest"]
+    assert "create" not in str(rest)
+
+
+def test_metadata_tells_what_can_be_posted(store):
+    (rest,) = ask(app_of(store), "GET", "/fhir/metadata").json()["rest"]
+    creating = [
+        resource["type"]
+        for resource in rest["resource"]
+        if {"code": "create"} in resource["interaction"]
+    ]
+    assert creating == ["Observation"]
+    assert [i["code"] for i in rest["interaction"]] == ["batch", "transaction"]
+    assert [o["name"] for o in rest["operation"]] == ["process-message"]
