@@ -163,11 +163,11 @@ class FhirIntake:
         except Exception:  # noqa: BLE001 - whatever a body does to us, its sender is answered
             # Our fault: the bytes are kept, and the sender may send them again once it is mended.
             _log.exception("fhir body could not be read bytes=%d", len(body.raw))
-            error = Refused("internal-error", "this body could not be read")
-            return self._keep_refused(body.raw, body.control_id, error, sender)
+            broken = Refused("internal-error", "this body could not be read")
+            return self._keep_refused(body.raw, body.control_id, broken, sender)
         if whole_ecg and not any(found):
-            error = Refused("not-ecg", "this Observation has no ECG", expression="Observation")
-            return self._keep_refused(body.raw, body.control_id, error, sender)
+            none = Refused("not-ecg", "this Observation has no ECG", expression="Observation")
+            return self._keep_refused(body.raw, body.control_id, none, sender)
         message = self._message(body.raw, body.control_id, sender)
         kept = _accepted(body, found, message)
         exams = [exam for exams in found for exam in exams]

@@ -102,8 +102,8 @@ def message_reply(kept: Kept, header: Json) -> Reply:
     asked = str(header.get("id", ""))
     ids = [str(uuid5(NAMESPACE_URL, f"urn:hisbundle:{asked}:{part}")) for part in "hob"]
     code = "ok" if kept.status < 400 else "transient-error" if kept.status >= 500 else "fatal-error"
-    event = {name: header[name] for name in ("eventCoding", "eventUri") if name in header}
-    answering = {
+    event: Json = {name: header[name] for name in ("eventCoding", "eventUri") if name in header}
+    answering: Json = {
         "resourceType": "MessageHeader",
         "id": ids[0],
         **event,

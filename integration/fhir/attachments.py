@@ -15,6 +15,7 @@ from integration.errors import Refused
 from integration.fhir.bundle import Entry, Resources
 from integration.fhir.element import Element, blamed_on
 from integration.fhir.leads import means_ecg
+from integration.fhir.observations import WITHDRAWN
 from integration.fhir.whose import identifiers_of
 from integration.formats import NOT_ECG, DecodedEcg, ecgs_from_bytes
 
@@ -40,7 +41,8 @@ def attached(entry: Entry, resources: Resources, zone: tzinfo | None) -> Iterato
     """Yield the ECGs in a resource's attachments; documents that are none are passed over.
 
     Raises:
-        Refused: an ECG that cannot be read, or of another patient: `patient-disagrees`.
+        Refused: an ECG that cannot be read, is withdrawn, or is of another patient:
+            `patient-disagrees`.
     """
     for attachment in _attachments(entry):
         content = _content(attachment, entry, resources)
@@ -54,6 +56,9 @@ def attached(entry: Entry, resources: Resources, zone: tzinfo | None) -> Iterato
             if refusal.reason in NOT_ECG or (refusal.reason in _UNREAD and not _is_ecg(entry)):
                 continue
             raise
+        if entry.resource.text("status") in WITHDRAWN:
+            detail = f"the {entry.kind} is withdrawn"
+            raise entry.resource.refusal("waveform-unsupported", detail, "status")
         for ecg in found:
             _check_patient(entry, resources, ecg, path)
             yield Attached(entry, ecg, path)

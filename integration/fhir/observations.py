@@ -10,7 +10,7 @@ from integration.fhir.leads import lead_in, means_ecg
 from integration.fhir.sampled_data import Sampled, is_voltage, read_sampled_data
 from integration.hl7v2.leads import OTHER
 
-_WITHDRAWN = ("entered-in-error", "cancelled")
+WITHDRAWN = ("entered-in-error", "cancelled")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def leads_of(observation: Element) -> list[Lead]:
         name = _lead_name(observation, holder, data) if data else None
         if data is None or name is None:
             continue
-        if observation.text("status") in _WITHDRAWN:
+        if observation.text("status") in WITHDRAWN:
             detail = "the Observation is withdrawn"
             raise observation.refusal("waveform-unsupported", detail, "status")
         lead = Lead(name, read_sampled_data(data), data.path)

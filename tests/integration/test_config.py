@@ -110,9 +110,22 @@ def test_a_named_file_must_exist(tmp_path, monkeypatch):
     assert caught.value.reason == "settings-missing"
 
 
+def test_ecgs_are_posted_on_loopback_or_with_a_token(monkeypatch):
+    assert load_settings().http.takes_ecgs
+    monkeypatch.setenv("HISBUNDLE_ALLOW_REMOTE_PLAINTEXT", "true")
+    monkeypatch.setenv("HISBUNDLE_HTTP__HOST", "0.0.0.0")
+    assert not load_settings().http.takes_ecgs
+    monkeypatch.setenv("HISBUNDLE_HTTP__TOKEN", "a-token-of-some-length")
+    assert load_settings().http.takes_ecgs
+    monkeypatch.setenv("HISBUNDLE_HTTP__TOKEN", "short")
+    with pytest.raises(ConfigError, match=r"http\.token"):
+        load_settings()
+
+
 def test_secrets_stay_out_of_text(monkeypatch):
     monkeypatch.setenv("HISBUNDLE_DATABASE_URL", "postgresql://u:geheim@127.0.0.1/x")
     monkeypatch.setenv("HISBUNDLE_FHIR__TOKEN", "geheim")
+    monkeypatch.setenv("HISBUNDLE_HTTP__TOKEN", "geheim, geheim, geheim")
     assert "geheim" not in repr(load_settings())
 
 

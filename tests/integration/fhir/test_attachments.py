@@ -101,3 +101,9 @@ def test_the_hash():
 def test_a_broken_ecg_is_refused_where_it_stands(attached, reason):
     found = refused(holder("DocumentReference", attached))
     assert found == (reason, "DocumentReference.content[0].attachment.data")
+
+
+@pytest.mark.parametrize("kind", ["Observation", "DocumentReference", "Media"])
+def test_what_is_withdrawn_is_no_ecg(kind):
+    withdrawn = holder(kind, attachment(XML)) | {"status": "entered-in-error"}
+    assert refused(withdrawn) == ("waveform-unsupported", f"{kind}.status")
