@@ -249,7 +249,7 @@ def _localisation(answers: list[Answers], name: str) -> Json:
         [a.classes for a in answers],
         [a.kept[f"{name}_attention"] for a in answers],
         [a.record.patient for a in answers],
-        [a.kept[f"{name}_falls"] for a in answers],
+        [a.kept[f"{name}_falls"] for a in answers] if name == WEAK else None,
     )
 
 

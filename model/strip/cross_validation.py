@@ -179,12 +179,13 @@ def _judged(ensembles: dict[str, Ensemble], inputs: BeatInputs) -> Kept:
 
 
 def _localised(ensembles: dict[str, Ensemble], inputs: BeatInputs) -> Kept:
-    """Each ensemble's attention in strips, and what it is worth."""
+    """Each ensemble's attention in strips, and what that of the weakly labelled one is worth."""
     kept: Kept = {}
     for name, ensemble in ensembles.items():
         attention = strip_attention(ensemble.measure, inputs)
         kept[f"{name}_attention"] = attention
-        kept[f"{name}_falls"] = deletion(ensemble.measure, inputs, attention)
+        if name == WEAK:
+            kept[f"{name}_falls"] = deletion(ensemble.measure, inputs, attention)
     return kept
 
 

@@ -17,7 +17,7 @@ from model.strip.inputs import BeatInputs
 from model.strip.reading import Measure, SequenceBatch, traits_of
 from model.strip.settings import SEQUENCE
 
-DELETED = (1, 2, 4, 8)  # beats replaced
+DELETED = (1, 2, 4)  # beats replaced
 _BATCH = 64
 
 Array = NDArray[np.float32]
