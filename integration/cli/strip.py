@@ -68,6 +68,8 @@ def _print(figures: dict[str, Any]) -> None:
         f"{figures['records']} records, {figures['hours']:.1f} h; "
         f"{figures['cpu_seconds_an_hour']:.1f} s of one core an hour of signal"
     )
+    if figures["trained_on"]:
+        click.echo(f"the model learned from {len(figures['trained_on'])} of these: no measurement")
     for title in (title for title in figures if ", " in title):
         measured = figures[title]
         click.echo(f"\n{title} R peaks and escape beats")

@@ -36,12 +36,16 @@ def evaluate_folder(
 ) -> Json:
     """All figures, with 95 % intervals over patients.
 
+    `trained_on` names the records that share a name with one that the bundle learned from: figures
+    on these measure no generalisation.
+
     Raises:
         DatasetError: as `record_names` and `load_record`.
     """
     compared: dict[str, dict[str, Comparison]] = {}
     anomaly, hours, cpu_s = [], 0.0, 0.0
-    for name in record_names(folder):
+    names = record_names(folder)
+    for name in names:
         record = load_record(folder, name)
         started = time.process_time()
         detected = detector.read(record.voltage_mv, record.sampling_rate_hz)
@@ -55,6 +59,7 @@ def evaluate_folder(
         on_record()
     return {
         "records": len(anomaly),
+        "trained_on": sorted(set(names) & set(detector.card.origin.annotated_records)),
         "hours": hours,
         "cpu_seconds_an_hour": cpu_s / hours,
         **{title: figures_of(Evaluation(parts)) for title, parts in compared.items()},

@@ -9,6 +9,7 @@ import numpy as np
 
 from model.ec57_report import Evaluation
 from model.findings import AAMI_CLASSES
+from model.metrics import Estimate
 
 Json = dict[str, Any]
 
@@ -47,7 +48,7 @@ def beat_figures(evaluation: Evaluation, *, intervals: bool = True) -> Json:
     return {
         "majority_accuracy": gross.majority,
         **{
-            name: asdict(evaluation.interval(figure)) if intervals else figure(gross)
+            name: asdict(_interval(evaluation, figure)) if intervals else figure(gross)
             for name, figure in figures.items()
         },
         "average_over_records": {n: evaluation.average(f) for n, f in figures.items()},
@@ -56,6 +57,13 @@ def beat_figures(evaluation: Evaluation, *, intervals: bool = True) -> Json:
         "qrs": gross.qrs._asdict(),
         "counts": gross.counts.tolist(),
     }
+
+
+def _interval(evaluation: Evaluation, figure: Callable[[Any], float]) -> Estimate:
+    """Of a figure that exists; where nothing was to be counted there is nothing to draw."""
+    if math.isnan(figure(evaluation.gross)):
+        return Estimate(math.nan, math.nan, math.nan)
+    return evaluation.interval(figure)
 
 
 def per_record(evaluation: Evaluation) -> Json:

@@ -76,7 +76,6 @@ def test_what_is_there_is_not_trained_again(run_dir):
     run_part(Sources([], None, None), 0, "seed0", run_dir)  # would fail without records
 
 
-@pytest.mark.filterwarnings("ignore:All-NaN slice")  # networks this poor tell no ectopy at all
 def test_the_report(records, run_dir, tmp_path, monkeypatch):
     (tmp_path / "mitdb").mkdir()
     for record in records:

@@ -24,6 +24,12 @@ def test_a_folder_is_measured_by_ec57(strip_bundle, tmp_path):
     assert figures["detected, bxb"]["qrs"]["sensitivity"] > 0.95
     assert figures["anomaly_auroc"]["value"] > 0.8
     assert figures["cpu_seconds_an_hour"] > 0
+    assert figures["trained_on"] == []
+
+
+def test_records_that_were_learned_from_are_named(strip_bundle, tmp_path):
+    write_record(tmp_path, beat_record("made", n_beats=30, seed=75))
+    assert evaluate_folder(StripDetector(strip_bundle), tmp_path)["trained_on"] == ["made"]
 
 
 def test_an_empty_folder_is_refused(strip_bundle, tmp_path):
