@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from model.beats import Samples
 from model.detector import Detector, Opinion
 from model.ecg import Ecg
 from model.findings import Findings, LeadFault, ModelIdentity, Quality, StripFindings
@@ -45,8 +46,8 @@ class Strips(Protocol):
 
     identity: ModelIdentity
 
-    def score(self, ecg: Ecg) -> StripFindings:
-        """Read one strip."""
+    def score(self, ecg: Ecg, r_peaks: Samples | None = None) -> StripFindings:
+        """Read one strip, whose R peaks may be known already."""
         ...
 
 
@@ -57,6 +58,11 @@ class StripReader:
 
     def __init__(self, strips: Strips) -> None:
         self._strips = strips
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which model it is."""
+        return self._strips.identity
 
     @classmethod
     def load(cls, bundle: Path | None = None) -> Self:
@@ -89,15 +95,21 @@ class StripReader:
             ecg.start,
         )
         quality = Quality("limited" if faults or reasons else "good", reasons, faults)
-        return _answered(self._strips.score(shown), gate, ecg.sampling_rate_hz), quality
+        # The gate found them in just these leads, unless one of them has dropped out since.
+        strip = self._strips.score(shown, gate.beats if readable.all() else None)
+        return _answered(strip, gate, ecg.sampling_rate_hz), quality
 
 
 class Assessor:
     """Both models; threads may share it."""
 
-    def __init__(self, resting: Examines, strips: Strips) -> None:
+    def __init__(
+        self, resting: Examines, strips: Strips, models: tuple[ModelIdentity, ...] = ()
+    ) -> None:
+        """Take both, and what they are called."""
         self._resting = resting
-        self._strips = StripReader(strips)
+        self.strips = StripReader(strips)  # reads continuous recordings alone
+        self.models = models
 
     @classmethod
     def load(
@@ -113,7 +125,8 @@ class Assessor:
             BundleError: a folder is not a sound bundle, or has no such operating point.
         """
         detector = Detector.load(resting, operating_point=operating_point)
-        return cls(detector, StripDetector.load(strip))
+        strips = StripDetector.load(strip)
+        return cls(detector, strips, (detector.identity, strips.identity))
 
     @property
     def card(self) -> RestingCard | None:
@@ -127,11 +140,11 @@ class Assessor:
     def examine(self, ecg: Ecg) -> tuple[Findings, Opinion | None]:
         """Assess one ECG, and say what a resting ECG's findings rest on."""
         if len(ecg.leads) < MIN_RESTING_LEADS or ecg.duration_s > MAX_RESTING_S:
-            return self._strips.examine(ecg)
+            return self.strips.examine(ecg)
         findings, opinion = self._resting.examine(ecg)
         if not findings.quality.scorable:
             return findings, None
-        strip, _ = self._strips.read(_rhythm_leads(ecg, findings.quality))
+        strip, _ = self.strips.read(_rhythm_leads(ecg, findings.quality))
         return replace(findings, strip=strip), opinion
 
 

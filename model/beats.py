@@ -15,10 +15,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter, percentile_filter, uniform_filter1d
-from scipy.signal import butter, find_peaks, sosfiltfilt
+from scipy.signal import find_peaks, sosfiltfilt
 
 from model.errors import EcgError
-from model.signal import bridge_gaps
+from model.signal import bandpass, bridge_gaps
 
 Array = NDArray[np.float32]
 Curve = NDArray[np.float64]
@@ -168,7 +168,7 @@ def _grid_peaks(grid_mv: Array, known: Mask, grid_hz: float) -> Curve:
     """R peaks of one piece `(n_leads, n)` as positions on its grid, between steps too."""
     if grid_mv.shape[1] < MIN_RR_S * grid_hz:
         return np.zeros(0)
-    sos = butter(2, _BAND_HZ, "bandpass", fs=grid_hz, output="sos")
+    sos = bandpass(2, *_BAND_HZ, grid_hz)
     pad = min(round(grid_hz), grid_mv.shape[1] - 1)
     qrs_mv = sosfiltfilt(sos, grid_mv, axis=1, padlen=pad)
     energy_mv = _energy(qrs_mv, grid_hz)

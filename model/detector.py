@@ -7,7 +7,8 @@ quality gate's decision, and so is which leads to leave out. What the leads that
 carry is withheld, as measured when the bundle was frozen (`model.resting.support`).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
@@ -40,6 +41,10 @@ from model.resting.settings import STEP_S, STRIDE, WINDOW
 from model.runtime import Runtime, open_runtime
 from model.signal import Prepared, prepare, whole_steps, windows
 
+# Decimals of the explanation, which is most of what is stored of an assessment: 0.1 % of the weight
+# that an even spread over 10 s would give a step, and 0.1 uV, far below a recorder's own step.
+ATTENTION_DIGITS, RESIDUAL_DIGITS = 5, 4
+
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
@@ -56,6 +61,19 @@ class Opinion:
     statements: NDArray[np.float64]
     anomaly: NDArray[np.float64]
     views: NDArray[np.float64]
+
+    def rows(self, chosen: slice) -> "Opinion":
+        """Keep some windows."""
+        return Opinion(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """One ECG that passed the gate, and what so few leads cannot carry."""
+
+    quality: Quality
+    prepared: Prepared
+    withheld: frozenset[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,15 +134,30 @@ class Detector:
 
     def examine(self, ecg: Ecg) -> tuple[Findings, Opinion | None]:
         """Assess one ECG, and say all that the findings rest on; None when it is unscorable."""
+        return self.examine_all([ecg])[0]
+
+    def examine_all(self, ecgs: Sequence[Ecg]) -> list[tuple[Findings, Opinion | None]]:
+        """Assess each; the network looks at all together, which costs it less."""
+        gated = [self._gated(ecg) for ecg in ecgs]
+        looks = iter(self._looks([g.prepared for g in gated if isinstance(g, _Ready)]))
+        return [
+            self._found(one, next(looks)) if isinstance(one, _Ready) else (one, None)
+            for one in gated
+        ]
+
+    def _gated(self, ecg: Ecg) -> _Ready | Findings:
+        """Return what the network may see of an ECG, or the findings if that is nothing."""
         quality = assess_quality(ecg)
         if not quality.scorable:
-            return Findings(quality, self.identity), None
+            return Findings(quality, self.identity)
         prepared = prepared_for(ecg, quality)
         withheld = self.card.withheld(_shown(prepared))
         if withheld.issuperset(ABNORMALITY_TYPES):
-            return Findings(_refused(quality), self.identity), None
-        look = self._look(whole_steps(prepared, STRIDE))
-        opinion = self._of_all_windows(look.opinion)
+            return Findings(_refused(quality), self.identity)
+        return _Ready(quality, whole_steps(prepared, STRIDE), withheld)
+
+    def _found(self, ready: _Ready, look: _Look) -> tuple[Findings, Opinion]:
+        opinion, withheld = self._of_all_windows(look.opinion), ready.withheld
         points = {code: c.operating_points for code, c in self.card.type_calibration.items()}
         types = tuple(
             TypeFinding(
@@ -134,7 +167,7 @@ class Detector:
             if i > 0 and code not in withheld
         )
         findings = Findings(
-            quality=_limited(quality) if withheld else quality,
+            quality=_limited(ready.quality) if withheld else ready.quality,
             model=self.identity,
             types=types,
             normal_probability=None if "NORM" in withheld else float(opinion.types[0, 0]),
@@ -145,7 +178,12 @@ class Detector:
 
     def opine(self, prepared: Prepared) -> Opinion:
         """One row for an ECG of any length that passed the gate, without an explanation."""
-        return self._of_all_windows(self._look(whole_steps(prepared, STRIDE)).opinion)
+        return self.opine_all([prepared])[0]
+
+    def opine_all(self, prepared: Sequence[Prepared]) -> list[Opinion]:
+        """The same for each; the network looks at all together."""
+        looks = self._looks([whole_steps(one, STRIDE) for one in prepared])
+        return [self._of_all_windows(look.opinion) for look in looks]
 
     def _of_all_windows(self, opinion: Opinion) -> Opinion:
         """The highest of all windows, and the lowest of what speaks for a normal ECG."""
@@ -183,11 +221,21 @@ class Detector:
             views=views,
         )
 
-    def _look(self, whole: Prepared) -> _Look:
-        starts, pieces = zip(*windows(whole, WINDOW), strict=True)
-        measured = self.measure(list(pieces))
-        opinion = self.judge(measured, list(pieces))
-        return _Look(whole, [start // STRIDE for start in starts], list(pieces), measured, opinion)
+    def _looks(self, wholes: Sequence[Prepared]) -> list[_Look]:
+        cuts = [windows(whole, WINDOW) for whole in wholes]
+        pieces = [piece for cut in cuts for _, piece in cut]
+        if not pieces:
+            return []
+        measured = self.measure(pieces)
+        opinion = self.judge(measured, pieces)
+        looks, first = [], 0
+        for whole, cut in zip(wholes, cuts, strict=True):
+            own = slice(first, first + len(cut))
+            first_steps = [start // STRIDE for start, _ in cut]
+            look = _Look(whole, first_steps, pieces[own], measured.rows(own), opinion.rows(own))
+            looks.append(look)
+            first += len(cut)
+        return looks
 
     def _explain(self, look: _Look, findings: Findings) -> Explanation:
         """Maps over the whole ECG; intervals from each finding's strongest window."""
@@ -200,9 +248,12 @@ class Detector:
         }
         return Explanation(
             step_s=STEP_S,
-            attention={code: tuple(row[:n_steps].tolist()) for code, row in attention.items()},
+            attention={
+                code: tuple(row[:n_steps].round(ATTENTION_DIGITS).tolist())
+                for code, row in attention.items()
+            },
             residual_mv={
-                lead: tuple(row.tolist())
+                lead: tuple(row.round(RESIDUAL_DIGITS).tolist())
                 for lead, row, seen in zip(LEADS_12, residual_mv, look.whole.visible, strict=True)
                 if seen.any()
             },

@@ -1,6 +1,7 @@
 """What the detector says about one ECG."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
 from typing import Any
 
 ABNORMALITY_TYPES = ("MI", "STTC", "CD", "HYP", "ARR")
@@ -106,7 +107,7 @@ class Explanation:
 
     Attributes:
         step_s: seconds a step of `attention` and `residual_mv` covers.
-        attention: type code -> weights over time that sum to 1, `(n_steps,)`.
+        attention: type code -> weights over time that sum to 1 but for rounding, `(n_steps,)`.
         residual_mv: lead -> mean absolute restoration error a step in millivolts, `(n_steps,)`.
         intervals: the stretches worth looking at, strongest first.
     """
@@ -175,6 +176,32 @@ class StripFindings:
 
 
 @dataclass(frozen=True)
+class EpisodeFinding:
+    """An episode of a rhythm in a continuous recording, of which the ECG shows the beginning.
+
+    Attributes:
+        code: one of RHYTHM_NAMES.
+        onset: aware.
+        last_seen: aware.
+        ended: how it ended: `over`, `signal-lost`; None while it goes on.
+        value: the highest, or of bradycardia the lowest, in the unit of RHYTHM_UNITS.
+        threshold: what the values were held against.
+    """
+
+    code: str
+    onset: datetime
+    last_seen: datetime
+    ended: str | None
+    value: float
+    threshold: float
+
+    @property
+    def duration_s(self) -> float:
+        """From the onset to where it was last seen."""
+        return (self.last_seen - self.onset).total_seconds()
+
+
+@dataclass(frozen=True)
 class Findings:
     """One assessment of one ECG; everything but `quality` is None when it is unscorable.
 
@@ -187,6 +214,7 @@ class Findings:
         anomaly_threshold: frozen in the bundle.
         explanation: where it comes from.
         strip: what the strip model says of the same ECG; None when it was not asked.
+        episode: for which a continuous recording is told; also of what is unscorable.
     """
 
     quality: Quality
@@ -197,6 +225,7 @@ class Findings:
     anomaly_threshold: float | None = None
     explanation: Explanation | None = None
     strip: StripFindings | None = None
+    episode: EpisodeFinding | None = None
 
     @property
     def anomalous(self) -> bool:
@@ -212,9 +241,20 @@ class Findings:
         """The types at or above their thresholds."""
         return tuple(t for t in self.types if t.flagged)
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is flagged, each once: codes of types, `anomaly`, codes of rhythms."""
+        types = [t.code for t in self.flagged_types]
+        rhythms = [r.code for r in self.strip.rhythms] if self.strip else []
+        rhythms += [self.episode.code] if self.episode else []
+        return tuple(dict.fromkeys([*types, *(["anomaly"] if self.anomalous else []), *rhythms]))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain lists, dicts and numbers."""
-        return asdict(self)
+        plain = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        if self.episode is None:
+            del plain["episode"]  # as before there were episodes: the audit log has their hashes
+        return plain
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Findings":
@@ -234,7 +274,26 @@ class Findings:
             anomaly_threshold=data["anomaly_threshold"],
             explanation=explanation and _explanation(explanation),
             strip=_strip(data["strip"]) if data.get("strip") else None,
+            episode=_episode(data["episode"]) if data.get("episode") else None,
         )
+
+
+def _plain(value: object) -> object:
+    """As dataclasses.asdict, which copies thousands of numbers one by one; here they are taken."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value] if value and is_dataclass(value[0]) else list(value)
+    return value
+
+
+def _episode(data: dict[str, Any]) -> EpisodeFinding:
+    times = {name: datetime.fromisoformat(data[name]) for name in ("onset", "last_seen")}
+    return EpisodeFinding(**(data | times))
 
 
 def _strip(data: dict[str, Any]) -> StripFindings:

@@ -49,6 +49,15 @@ class Prepared:
     visible: Visible
 
 
+@lru_cache(maxsize=64)
+def bandpass(order: int, low_hz: float, high_hz: float, rate_hz: float) -> NDArray[np.float64]:
+    """Return Butterworth sections; designing them takes longer than filtering an ECG."""
+    sections: NDArray[np.float64] = signal.butter(
+        order, (low_hz, high_hz), "bandpass", fs=rate_hz, output="sos"
+    )
+    return sections
+
+
 def prepare(ecg: Ecg, masked_leads: frozenset[str] = frozenset()) -> Prepared:
     """Resample, remove the baseline, complete the limb leads; `masked_leads` count as missing."""
     keep = [i for i, lead in enumerate(ecg.leads) if lead not in masked_leads]

@@ -1,43 +1,68 @@
 """Packets of a continuous recording -> windows that can be scored. No I/O, no clock of its own.
 
-A monitor sends a packet a second. Packets of one stream (device, patient, rate) are laid on a grid
-of samples by their time stamps; a window is 10 s of that grid, and begins at whole tens of seconds
-since 1970, so that every process cuts the same windows, whenever it was started.
+The rules, all in event time, which is the device's:
 
-- A packet that begins within half a packet's jitter (`TOLERANCE_S`) of where the last one ended
-  continues it without a seam: clocks of monitors and of their gateways differ by milliseconds.
+- Packets of one stream (device, patient, rate) are laid on a grid of samples by their time stamps.
+  One that begins within a packet's jitter (`TOLERANCE_S`) of where the last one ended continues it
+  without a seam: clocks of monitors and of their gateways differ by milliseconds.
 - Anything longer is a gap. Gaps stay gaps (NaN): two stretches are never joined over one.
 - What came twice counts once. Where packets overlap with other samples, the first that arrived
-  stands, and the window says so.
-- Leads may come in packets of their own; each lies on the grid where its own time stamp puts it,
-  at most half a sample off.
-- A lead with less than half of the window is left out.
+  stands, and the window says so. Leads may come in packets of their own; each lies where its own
+  time stamp puts it, at most half a sample off. A lead with less than half of the window is left
+  out.
+- A window is `WINDOW_S` long, and a new one begins every `STRIDE_S`, so windows overlap. Each
+  answers for its core, the middle `STRIDE_S`; the margin of `MARGIN_S` on either side gives beats
+  and rhythms their context. Cores tile time: each beat is in one of them. A window without a sample
+  in its core is not made.
+- Windows begin at a phase that follows from the stream's id, so every process cuts the same
+  windows, whenever it was started, and a thousand beds are not due in the same second.
+- A window is closed once it is whole: every lead that it has is there from its first packet, which
+  may come later than the window begins, to its end. If something is missing in between, it is
+  closed when the stream's watermark, the latest end of any of its packets, is `LATENESS_S` past its
+  end, or when nothing has come for `IDLE_S` by the clock on the wall.
+- What comes for windows that are closed is late: it is kept, counted, and changes nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.ecg import LEADS_12, Ecg
 
-WINDOW_S = 10
-LATENESS_S = 3.0  # how long after a window's end its packets may still come
-IDLE_S = 30.0  # a stream silent for longer has ended; what is there is scored as it is
+WINDOW_S, STRIDE_S = 20.0, 10.0
+MARGIN_S = (WINDOW_S - STRIDE_S) / 2
+LATENESS_S = 3.0
+IDLE_S = 30.0
 MAX_PACKET_S = 5.0  # longer recordings are ECGs by themselves
+MAX_AHEAD_S = 300.0  # a device's clock may be ahead of ours; beyond it, a time is wrong
 TOLERANCE_S = 0.1
 MIN_SHARE = 0.5
+PHASE_STEP_S = 0.04  # a whole number of samples at every rate that monitors use
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WINDOW, _STRIDE = timedelta(seconds=WINDOW_S), timedelta(seconds=STRIDE_S)
+_MARGIN, _LATENESS = timedelta(seconds=MARGIN_S), timedelta(seconds=LATENESS_S)
+_TOLERANCE = timedelta(seconds=TOLERANCE_S)
+
+
+class Span(NamedTuple):
+    """When a packet begins and ends, aware, and the leads it has."""
+
+    start: datetime
+    end: datetime
+    leads: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Stitched:
-    """One window.
+    """One stretch.
 
     Attributes:
-        start: of the window, aware, UTC.
+        start: of the first sample, aware, UTC.
         ecg: the leads that have enough samples, or None.
         share: of the samples of those leads that are there, in [0, 1].
         overlapping: whether packets contradicted each other.
@@ -54,46 +79,86 @@ def is_packet(ecg: Ecg) -> bool:
     return ecg.start is not None and ecg.duration_s < MAX_PACKET_S
 
 
-def window_start(moment: datetime) -> datetime:
-    """Return the beginning of the window that a moment lies in, in UTC."""
-    since = moment - _EPOCH
-    return _EPOCH + since // timedelta(seconds=WINDOW_S) * timedelta(seconds=WINDOW_S)
+def phase_of(number: int) -> timedelta:
+    """Return how much later than whole strides a stream's windows begin; `number` is its id's."""
+    steps = round(STRIDE_S / PHASE_STEP_S)
+    return timedelta(seconds=number % steps * PHASE_STEP_S)
 
 
-def closed_windows(
-    spans: Iterable[tuple[datetime, datetime]], silent_s: float
+def core_of(window: datetime) -> tuple[datetime, datetime]:
+    """Return begin and end of what a window answers for."""
+    return window + _MARGIN, window + _MARGIN + _STRIDE
+
+
+def window_for(moment: datetime, phase: timedelta) -> datetime:
+    """Return the window whose core a moment lies in, in UTC."""
+    since = moment - _MARGIN - phase - _EPOCH
+    return _EPOCH + phase + since // _STRIDE * _STRIDE
+
+
+def windows_in(
+    spans: Iterable[Span], phase: timedelta, after: datetime | None
 ) -> tuple[datetime, ...]:
-    """Return the windows that packets lie in and that nothing is waited for any more, in order.
+    """Return the windows that have something in their core, in order.
 
     Args:
-        spans: start and end of the packets that are there, in any order.
+        spans: of the packets that are there, in any order.
+        phase: of the stream.
+        after: the last window that was made; earlier ones are closed.
+    """
+    instant = timedelta(microseconds=1)  # a packet that ends where a core begins is not in it
+    ends = {window_for(at, phase) for span in spans for at in (span.start, span.end - instant)}
+    return tuple(sorted(window for window in ends if after is None or window > after))
+
+
+def is_closed(
+    window: datetime, spans: Sequence[Span], watermark: datetime, silent_s: float
+) -> bool:
+    """Whether nothing is waited for any more.
+
+    Args:
+        window: where it begins.
+        spans: of the packets of its stream.
+        watermark: the latest end of any of them.
         silent_s: seconds since a packet of the stream arrived, by the clock on the wall.
     """
-    known = list(spans)
-    until = max((end for _, end in known), default=_EPOCH)
-    if silent_s < IDLE_S:
-        until -= timedelta(seconds=LATENESS_S + WINDOW_S)
-    last = timedelta(microseconds=1)  # a packet that ends where a window begins is not in it
-    touched = {window_start(moment) for start, end in known for moment in (start, end - last)}
-    return tuple(sorted(window for window in touched if window <= until))
+    end = window + _WINDOW
+    if silent_s >= IDLE_S or watermark >= end + _LATENESS:
+        return True
+    return watermark >= end - _TOLERANCE and _is_whole(window, end, spans)
 
 
-def stitch(packets: Sequence[Ecg], window: datetime) -> Stitched:
-    """Return the window that begins at `window`.
+def _is_whole(start: datetime, end: datetime, spans: Sequence[Span]) -> bool:
+    """Whether every lead that is there is there from where the first one begins."""
+    inside = sorted(span for span in spans if span.start < end and span.end > start)
+    start = max([start, *(span.start for span in inside[:1])])
+    reached: dict[str, datetime] = {}
+    for span in inside:
+        for lead in span.leads:
+            if span.start - reached.get(lead, start) > _TOLERANCE:
+                return False
+            reached[lead] = max(span.end, reached.get(lead, start))
+    return bool(reached) and min(reached.values()) >= end - _TOLERANCE
+
+
+def stitch(packets: Sequence[Ecg], start: datetime, duration_s: float = WINDOW_S) -> Stitched:
+    """Return the stretch that begins at `start`, without the ends where no lead has anything.
 
     Args:
         packets: with `start`, in the order of their arrival, all at the same rate; those outside
-            the window do no harm.
-        window: aware.
+            the stretch do no harm.
+        start: aware.
+        duration_s: of the stretch.
     """
     if not packets:
-        return Stitched(window, None, 0.0, overlapping=False)
+        return Stitched(start, None, 0.0, overlapping=False)
     rate_hz = packets[0].sampling_rate_hz
-    grid = _Grid(round(WINDOW_S * rate_hz))
+    grid = _Grid(round(duration_s * rate_hz))
     for lead in LEADS_12:
-        pieces = [_Piece.of(packet, lead, window) for packet in packets if lead in packet.leads]
+        pieces = [_Piece.of(packet, lead, start) for packet in packets if lead in packet.leads]
         grid.lay(lead, pieces)
-    return Stitched(window, grid.ecg(rate_hz, window), grid.share, grid.overlapping)
+    ecg = grid.ecg(rate_hz, start)
+    return Stitched(ecg.start if ecg and ecg.start else start, ecg, grid.share, grid.overlapping)
 
 
 @dataclass(frozen=True)
@@ -126,6 +191,8 @@ class _Grid:
 
     def lay(self, lead: str, pieces: Sequence[_Piece]) -> None:
         """Put a lead's pieces where they belong; those that came first stay."""
+        if not pieces:
+            return
         row = np.full(self._n, np.nan, np.float32)
         for start, piece in _placed(pieces):
             low, high = max(start, 0), min(start + len(piece.voltage_mv), self._n)
@@ -135,24 +202,31 @@ class _Grid:
             taken = ~np.isnan(there)
             self.overlapping |= bool((taken & ~np.isnan(new) & (there != new)).any())
             there[~taken] = new[~taken]
-        if np.isfinite(row).mean() >= MIN_SHARE:
-            self._leads[lead] = row
-            steps = {piece.resolution_mv for piece in pieces}
-            self._steps[lead] = steps.pop() if len(steps) == 1 else None
+        self._leads[lead] = row
+        steps = {piece.resolution_mv for piece in pieces}
+        self._steps[lead] = steps.pop() if len(steps) == 1 else None
 
     def ecg(self, rate_hz: float, window: datetime) -> Ecg | None:
         """Return what is there, or None."""
-        if not self._leads:
+        rows = np.stack(list(self._leads.values()))
+        there = np.flatnonzero(np.isfinite(rows).any(axis=0))
+        if not len(there):
             return None
-        voltage_mv = np.stack(list(self._leads.values()))
+        first, last = int(there[0]), int(there[-1]) + 1
+        rows = rows[:, first:last]
+        enough = np.isfinite(rows).mean(axis=1) >= MIN_SHARE
+        if not enough.any():
+            return None
+        leads = tuple(lead for lead, keep in zip(self._leads, enough, strict=True) if keep)
+        voltage_mv = np.ascontiguousarray(rows[enough])
         self.share = float(np.isfinite(voltage_mv).mean())
-        steps = tuple(self._steps[lead] for lead in self._leads)
+        steps = tuple(self._steps[lead] for lead in leads)
         known = tuple(step for step in steps if step is not None)
         return Ecg(
             voltage_mv,
-            tuple(self._leads),
+            leads,
             rate_hz,
-            start=window,
+            start=window + timedelta(seconds=first / rate_hz),
             resolution_mv=known if len(known) == len(steps) else None,
         )
 

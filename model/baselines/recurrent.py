@@ -5,6 +5,7 @@ An LSTM cannot carry ten seconds in one state, nor windows cut anywhere (it then
 line); as usual it reads one beat at a time.
 """
 
+import torch
 from torch import Tensor, nn
 
 from model.resting.settings import MV_PER_UNIT
@@ -24,7 +25,9 @@ class LstmAutoencoder(nn.Module):
 
     def forward(self, voltage_mv: Tensor) -> Tensor:
         """Restore `(B, 12, T)` in mV."""
-        _, (state, _) = self.reader(voltage_mv.transpose(1, 2) / MV_PER_UNIT)
-        code = self.code(state[-1])[:, None].expand(-1, voltage_mv.shape[2], -1)
-        restored: Tensor = self.out(self.writer(code)[0]).transpose(1, 2)
+        # In float32 also where training casts: some processors have no bfloat16 LSTM of this width.
+        with torch.autocast(voltage_mv.device.type, enabled=False):
+            _, (state, _) = self.reader(voltage_mv.transpose(1, 2) / MV_PER_UNIT)
+            code = self.code(state[-1])[:, None].expand(-1, voltage_mv.shape[2], -1)
+            restored: Tensor = self.out(self.writer(code)[0]).transpose(1, 2)
         return restored * MV_PER_UNIT

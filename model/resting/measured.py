@@ -34,3 +34,7 @@ class Measured:
         """All windows of the parts, in their order."""
         names = [field.name for field in fields(cls)]
         return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
+
+    def rows(self, chosen: slice) -> Self:
+        """Keep some windows."""
+        return type(self)(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})

@@ -1,10 +1,12 @@
-"""Train the AF model, and measure it with the rules around it.
+"""Train the AF model, and measure it with the rules around it; or measure a bundle's.
 
     python -m model.strip.af_report --data-path DIR --weights OUT.safetensors --json OUT.json
+    python -m model.strip.af_report --data-path DIR --model-path BUNDLE --json OUT.json
 
 DIR holds `ptbxl100`, `mitdb` and `nstdb`. Three measurements: PTB-XL fold 9, leads I and II, which
-nothing was fitted on; DS1 by cross-validation over records; and the four classes of the challenge
-of 2017 on lead I of fold 9, where statements stand for rhythms and added noise for noise.
+nothing was fitted on; the four classes of the challenge of 2017 on lead I of fold 9, where
+statements stand for rhythms and added noise for noise; and, of a model that is trained here, DS1 by
+cross-validation over records: a bundle has learnt from them.
 """
 
 import argparse
@@ -51,6 +53,7 @@ from model.strip.af_training import (
     train_network,
 )
 from model.strip.challenge import RPeakReader, rhythm_class, rhythm_of
+from model.strip.detector import StripDetector
 
 _log = logging.getLogger(__name__)
 
@@ -237,8 +240,8 @@ def teaching_examples(data_path: Path) -> Examples:
     return Examples.joined([*parts, mitdb_examples(data_path / "mitdb")])
 
 
-def measure(model: AfModel, examples: Examples, data_path: Path) -> Json:
-    """All figures; `examples` are those the model was taught with."""
+def measure(model: AfModel, data_path: Path) -> Json:
+    """What nothing was fitted on: PTB-XL's fold 9."""
     noise_mv = read_noise(data_path / "nstdb")
     measured = ptbxl.load(data_path / "ptbxl100", (MEASURED_FOLD,))
     return {
@@ -250,25 +253,42 @@ def measure(model: AfModel, examples: Examples, data_path: Path) -> Json:
         "fold_9": fold_figures(model, ptbxl_examples(measured, None)),
         "four_classes_proxy": proxy_figures(model, measured, noise_mv),
         "called_noisy": gate_figures(model, measured, noise_mv),
-        "ds1": ds1_figures(examples, data_path / "mitdb"),
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, measure, write."""
+    """Train or load, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-path", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    whence = parser.add_mutually_exclusive_group(required=True)
+    whence.add_argument("--weights", type=Path, help="train, and write the weights here")
+    whence.add_argument("--model-path", type=Path, help="measure this strip bundle")
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=Settings().epochs)
     given = parser.parse_args(arguments)
-    settings = replace(Settings(), epochs=given.epochs)
-    examples = teaching_examples(given.data_path)
+    if given.model_path:
+        figures = _of_bundle(given.model_path, given.data_path)
+    else:
+        figures = _of_training(given.weights, given.data_path, given.epochs)
+    given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _of_bundle(bundle: Path, data_path: Path) -> Json:
+    detector = StripDetector.load(bundle)
+    return {"model": asdict(detector.identity), **measure(detector.af, data_path)}
+
+
+def _of_training(weights: Path, data_path: Path, epochs: int) -> Json:
+    settings = replace(Settings(), epochs=epochs)
+    examples = teaching_examples(data_path)
     _log.info("%d windows to learn from and to calibrate on", len(examples.fold))
     model = fit(examples, settings)
-    save_file(model.tensors(), given.weights)
-    figures = {"settings": asdict(settings), **measure(model, examples, given.data_path)}
-    given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    save_file(model.tensors(), weights)
+    return {
+        "settings": asdict(settings),
+        **measure(model, data_path),
+        "ds1": ds1_figures(examples, data_path / "mitdb"),
+    }
 
 
 if __name__ == "__main__":

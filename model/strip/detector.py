@@ -74,13 +74,17 @@ class StripDetector:
         """
         return cls(load_strip(bundle or SHIPPED))
 
-    def score(self, ecg: Ecg) -> StripFindings:
+    def score(self, ecg: Ecg, r_peaks: Samples | None = None) -> StripFindings:
         """Read 1-12 leads at 100-1000 Hz, from a few seconds to a day.
+
+        Args:
+            ecg: the strip.
+            r_peaks: its R peaks, where they are known already.
 
         Raises:
             EcgError: `rate-out-of-range`.
         """
-        reading = self.read(ecg.voltage_mv, ecg.sampling_rate_hz)
+        reading = self.read(ecg.voltage_mv, ecg.sampling_rate_hz, r_peaks)
         times_s = reading.r_peaks / ecg.sampling_rate_hz
         rhythm = read_rhythm(
             self.af,

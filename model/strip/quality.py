@@ -8,12 +8,12 @@ intervals. A window whose every lead fails gets no answer, and neither does one 
 rate that a heart can have.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import sosfiltfilt
 
 from model.beats import Array, Mask, Samples, detect_r_peaks
 from model.ec57 import WINDOW_S as MATCH_S
@@ -33,6 +33,7 @@ from model.quality import (
     saturated,
     second_ranges_mv,
 )
+from model.signal import bandpass
 
 WINDOW_S = 10.0
 MAX_WANDER_MV = 6.0  # beats are found and told apart above it; NSTDB's wander at -6 dB exceeds it
@@ -69,6 +70,7 @@ class StripQuality:
         window_faults: `(W,)` codes of WINDOW_FAULTS, or empty where there is an answer.
         agreement: `(W, n_leads)` share of beats that both detectors found, 0 to 1.
         n_samples: length of the strip.
+        beats: samples of the R peaks that the readable leads show together.
     """
 
     starts: Samples
@@ -76,6 +78,7 @@ class StripQuality:
     window_faults: NDArray[np.str_]
     agreement: Array
     n_samples: int
+    beats: Samples
 
     @property
     def answered(self) -> Mask:
@@ -113,8 +116,13 @@ def assess_strip(voltage_mv: Array, sampling_rate_hz: float) -> StripQuality:
         axis=1,
     )
     faults = _lead_faults(voltage_mv, starts, peaks, agreement, sampling_rate_hz)
-    quality = StripQuality(starts, faults, np.full(len(starts), "", "<U32"), agreement, n_samples)
-    return _with_window_faults(quality, voltage_mv, sampling_rate_hz)
+    unjudged, nobody = np.full(len(starts), "", "<U32"), np.zeros(0, np.int64)
+    quality = StripQuality(starts, faults, unjudged, agreement, n_samples, nobody)
+    if len(peaks) == 1 and not quality.lead_faults.any():
+        together = peaks[0]
+    else:
+        together = detect_r_peaks(quality.readable(voltage_mv), sampling_rate_hz)
+    return _with_window_faults(replace(quality, beats=together), sampling_rate_hz)
 
 
 def _starts(n_samples: int, rate_hz: float) -> Samples:
@@ -166,16 +174,12 @@ def _unlike(detail_mv: Array, beats: list[Samples], grid_hz: float, rate_hz: flo
     return unlike
 
 
-def _with_window_faults(quality: StripQuality, voltage_mv: Array, rate_hz: float) -> StripQuality:
+def _with_window_faults(quality: StripQuality, rate_hz: float) -> StripQuality:
     """Judge the windows by the beats that the readable leads show together."""
     faults = quality.window_faults.copy()
-    faults[
-        ~_rate_possible(detect_r_peaks(quality.readable(voltage_mv), rate_hz), quality, rate_hz)
-    ] = "heart-rate-out-of-range"
+    faults[~_rate_possible(quality.beats, quality, rate_hz)] = "heart-rate-out-of-range"
     faults[(quality.lead_faults != "").all(axis=1)] = "no-readable-lead"
-    return StripQuality(
-        quality.starts, quality.lead_faults, faults, quality.agreement, quality.n_samples
-    )
+    return replace(quality, window_faults=faults)
 
 
 def _rate_possible(beats: Samples, quality: StripQuality, rate_hz: float) -> Mask:
@@ -202,7 +206,7 @@ def _second_opinion(row_mv: Array, rate_hz: float) -> Samples:
     """Beats of one lead `(n,)`: where energy over a QRS exceeds that over a beat, a QRS long."""
     missing = np.isnan(row_mv)[None]
     grid_mv, grid_hz = block_means(filled(row_mv[None], missing), rate_hz)
-    sos = butter(2, _BAND_HZ, "bandpass", fs=grid_hz, output="sos")
+    sos = bandpass(2, *_BAND_HZ, grid_hz)
     power = sosfiltfilt(sos, grid_mv[0], padlen=min(round(grid_hz), grid_mv.shape[1] - 1)) ** 2
     qrs, beat = (uniform_filter1d(power, round(s * grid_hz)) for s in (_QRS_S, _BEAT_S))
     around = uniform_filter1d(power, round(WINDOW_S * grid_hz))

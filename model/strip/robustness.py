@@ -31,6 +31,7 @@ from model.annotations import (
 from model.beats import Array, Mask, Samples, detect_r_peaks
 from model.datasets.mitbih import DS1, load_record
 from model.ec57 import LEARNING_S, Comparison, compare
+from model.strip.detector import StripDetector
 from model.strip.quality import StripQuality, assess_strip
 
 SNRS_DB = (24.0, 18.0, 12.0, 6.0, 0.0, -6.0)
@@ -244,6 +245,11 @@ def _lines(rows: Sequence[Stress]) -> list[tuple[str, str, list[float]]]:
     ]
 
 
+def _scorer_of(bundle: Path) -> Scorer:
+    detector = StripDetector.load(bundle)
+    return lambda voltage_mv, rate_hz, found: detector.read(voltage_mv, rate_hz, found).names
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure every noise at every SNR on DS1 and write the figures."""
     parser = argparse.ArgumentParser(description="Noise stress of beat detection on MIT-BIH DS1.")
@@ -251,18 +257,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--png", type=Path)
     parser.add_argument("--minutes", type=float, default=30.1, help="of each recording")
+    parser.add_argument("--model-path", type=Path, help="strip bundle that classes the beats")
     given = parser.parse_args(arguments)
+    scorer = _scorer_of(given.model_path) if given.model_path else None
     recordings = load_recordings(given.data_path / "mitdb", minutes=given.minutes)
     rows = []
     for noise in NOISES:
         noise_mv = load_noise(given.data_path / "nstdb", noise)
         for snr_db in SNRS_DB:
-            rows.append(stress(recordings, noise, noise_mv, snr_db))
+            rows.append(stress(recordings, noise, noise_mv, snr_db, scorer=scorer))
             _log.info("%s", rows[-1].as_json())
     figures = {
         "records": list(DS1),
         "minutes": given.minutes,
-        "in_sample": "parameters of detector and gate were set on DS1, the gate's with this noise",
+        "in_sample": "parameters of detector and gate were set on DS1, the gate's with this noise; "
+        "a shipped bundle has learnt from these beats",
+        "model": str(given.model_path.name) if given.model_path else None,
         "rows": [row.as_json() for row in rows],
     }
     given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

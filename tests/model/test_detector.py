@@ -72,7 +72,7 @@ def test_the_explanation_covers_the_ecg(detector):
     assert set(explanation.attention) == set(ABNORMALITY_TYPES)
     for weights in explanation.attention.values():
         assert len(weights) == 125
-        assert sum(weights) == pytest.approx(1, abs=1e-5)
+        assert sum(weights) == pytest.approx(1, abs=1e-3)
     assert len(explanation.residual_mv) == 12
     assert all(len(row) == 125 and min(row) >= 0 for row in explanation.residual_mv.values())
     assert {"CD", "anomaly"} & {i.type_code for i in explanation.intervals}
@@ -112,7 +112,7 @@ def test_a_long_ecg_is_read_to_its_end(detector):
     findings = detector.score(long)
     assert "CD" in [t.code for t in findings.flagged_types]
     assert len(findings.explanation.attention["CD"]) == -(-2500 // 8)
-    assert sum(findings.explanation.attention["CD"]) == pytest.approx(1, abs=1e-5)
+    assert sum(findings.explanation.attention["CD"]) == pytest.approx(1, abs=1e-3)
     starts = [i.start_s for i in findings.explanation.intervals if i.type_code == "CD"]
     assert starts
     assert min(starts) >= 14.5
@@ -123,7 +123,7 @@ def test_a_short_ecg_is_filled_up(detector):
     findings = detector.score(ecg)
     assert "CD" in [t.code for t in findings.flagged_types]
     assert len(findings.explanation.attention["CD"]) == 6.0 / 0.08
-    assert sum(findings.explanation.attention["CD"]) == pytest.approx(1, abs=1e-5)
+    assert sum(findings.explanation.attention["CD"]) == pytest.approx(1, abs=1e-3)
     assert {len(row) for row in findings.explanation.residual_mv.values()} == {75}
 
 
@@ -167,3 +167,24 @@ def test_the_light_modules_do_not_reach_torch():
         "model.metrics; assert 'torch' not in sys.modules"
     )
     assert run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_ecgs_read_together_get_what_each_gets_alone(detector):
+    ecgs = [
+        simulate("left-bundle-branch-block", seed=3),
+        simulate("noisy", seed=3),
+        simulate("normal", seed=4, duration_s=25.0),
+        simulate("atrial-fibrillation", seed=5),
+    ]
+    together = [findings for findings, _ in detector.examine_all(ecgs)]
+    assert [f.quality.scorable for f in together] == [True, False, True, True]
+    for ecg, findings in zip(ecgs, together, strict=True):
+        alone = detector.score(ecg)
+        assert (findings.quality, findings.flags) == (alone.quality, alone.flags)
+        for one, other in zip(findings.types, alone.types, strict=True):
+            assert one.probability == pytest.approx(other.probability, abs=1e-5)
+        if alone.explanation:
+            assert [(i.type_code, i.lead, i.start_s) for i in findings.explanation.intervals] == [
+                (i.type_code, i.lead, i.start_s) for i in alone.explanation.intervals
+            ]
+    assert detector.examine_all([]) == []

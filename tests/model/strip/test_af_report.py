@@ -11,6 +11,7 @@ from model.strip import af_report
 from model.strip.af import AfModel
 from model.strip.af_examples import DS1, NOISE_RECORDS
 from model.strip.af_training import Settings
+from model.strip.card import SHIPPED
 from tests.ptbxl_folder import write_ptbxl
 from tests.wfdb_records import write_record
 
@@ -51,6 +52,17 @@ def test_the_command_trains_and_measures(data_path, tmp_path, monkeypatch):
     assert set(episodes) == set(DS1)
     assert episodes["201"]["annotated_min"] == pytest.approx(40 / 60, rel=1e-3)
     assert episodes["101"]["annotated_min"] == 0.0
+
+
+def test_the_command_measures_a_bundle_where_nothing_was_fitted(data_path, tmp_path, monkeypatch):
+    monkeypatch.setattr(af_report, "GATE_SNR_DB", (24.0,))
+    figures = tmp_path / "rhythm.json"
+    given = ["--data-path", data_path, "--model-path", SHIPPED, "--json", figures]
+    af_report.main([str(a) for a in given])
+    told = json.loads(figures.read_text())
+    assert told["model"]["name"] == "strip"
+    assert told["fold_9"]["I"]["ecgs"] == 12
+    assert "ds1" not in told  # the shipped networks have learnt from it
 
 
 def test_records_are_measured_by_networks_that_have_not_seen_them():
