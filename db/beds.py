@@ -10,34 +10,38 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import UUID, uuid5
 
-from sqlalchemy import and_, exists, insert, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.orm import Session
 
 from db.clinical import BedMove
+from db.mapping import patient_values
 from db.records import Bed, ExamState, NewMessage, PatientRef
+from db.sealed import is_one_of, is_same, opened, sealed
 from db.tables import BedMoveRow, ExamRow, WaveformRow
 from model.stitch import MAX_PACKET_S
 
 # A discharge whose message was lost must not keep a bed for ever.
 _NEWS_LASTS = timedelta(days=30)
-_MAX_IN = 1_000  # ids in one statement
 _NEW_MOVE = insert(BedMoveRow)
+_GIVE = update(ExamRow).where(ExamRow.id == bindparam("of"))
 
 
 def add_moves(session: Session, message: NewMessage, moves: Sequence[BedMove]) -> None:
     """Keep a message's moves."""
     rows = [
         {
-            "id": uuid5(message.id, f"move {ordinal}"),
+            "id": id_,
             "message_id": message.id,
-            "patient_identifier": move.patient.identifier,
-            "patient_authority": move.patient.authority,
             "at": move.at,
-            "bed": move.bed.name if move.bed else None,
-            "facility": move.bed.facility if move.bed else None,
+            "bed": sealed(id_, move.bed.name if move.bed else None),
+            "facility": sealed(id_, move.bed.facility if move.bed else None),
+            "bed_token": move.bed.name if move.bed else None,
             "cancels": move.cancels,
+            **patient_values(id_, move.patient),
         }
-        for ordinal, move in enumerate(moves)
+        for id_, move in (
+            (uuid5(message.id, f"move {ordinal}"), move) for ordinal, move in enumerate(moves)
+        )
     ]
     if rows:
         session.connection().execute(_NEW_MOVE, rows)
@@ -84,35 +88,27 @@ def _waiting(session: Session, moves: Sequence[BedMove]) -> list[_Waiting]:
     """Return the ECGs that wait for word of any bed that these patients ever lay in."""
     if not moves:
         return []
-    of_patients = or_(
-        *(
-            and_(
-                BedMoveRow.patient_identifier == patient.identifier,
-                BedMoveRow.patient_authority.is_not_distinct_from(patient.authority),
-            )
-            for patient in {move.patient for move in moves}
-        )
-    )
-    beds = select(BedMoveRow.bed).where(of_patients, BedMoveRow.bed.is_not(None))
+    moved = _moves_of(session, {move.patient for move in moves})
+    beds = sorted({move.bed.name for move in moved if move.bed})
     lasts_s = WaveformRow.n_samples / WaveformRow.sampling_rate_hz
     packet = WaveformRow.start.is_not(None) & (lasts_s < MAX_PACKET_S)
     rows = session.execute(
-        select(ExamRow.id, ExamRow.bed, ExamRow.bed_facility, ExamRow.acquired_at, packet)
+        select(ExamRow, packet)
         .join(WaveformRow, WaveformRow.exam_id == ExamRow.id)
-        .where(ExamRow.state == ExamState.UNASSOCIATED, ExamRow.bed.in_(beds))
-        .order_by(ExamRow.bed, ExamRow.bed_facility, ExamRow.acquired_at)
-        .with_for_update()
+        .where(ExamRow.state == ExamState.UNASSOCIATED, is_one_of(ExamRow.bed_token, beds))
+        .with_for_update(of=ExamRow)
     )
-    return [
+    waiting = [
         _Waiting(
-            id_,
-            Bed(name, facility),
-            acquired_at,
+            row.id,
+            Bed(name, opened(row.bed_facility, row.id)),
+            row.acquired_at,
             ExamState.PACKET if is_packet else ExamState.RECEIVED,
         )
-        for id_, name, facility, acquired_at, is_packet in rows
-        if name is not None and acquired_at is not None
+        for row, is_packet in rows
+        if (name := opened(row.bed, row.id)) is not None and row.acquired_at is not None
     ]
+    return sorted(waiting, key=lambda w: (w.bed.name, w.bed.facility or "", w.acquired_at))
 
 
 def _give(
@@ -122,17 +118,9 @@ def _give(
     state: ExamState,
     rung_at: datetime | None,
 ) -> None:
-    for start in range(0, len(exam_ids), _MAX_IN):
-        session.execute(
-            update(ExamRow)
-            .where(ExamRow.id.in_(exam_ids[start : start + _MAX_IN]))
-            .values(
-                state=state,
-                patient_identifier=patient.identifier,
-                patient_authority=patient.authority,
-                rung_at=rung_at,
-            )
-        )
+    given = {"state": state, "rung_at": rung_at}
+    rows = [{"of": id_} | given | patient_values(id_, patient) for id_ in exam_ids]
+    session.connection().execute(_GIVE, rows)
 
 
 def occupant(moves: Sequence[BedMove], bed: Bed, at: datetime) -> PatientRef | None:
@@ -182,19 +170,33 @@ def _place(moves: Iterable[BedMove], at: datetime) -> Bed | None:
 
 def _moves_around(session: Session, bed: Bed, since: datetime) -> list[BedMove]:
     """Return all moves of every patient who was said to lie in a bed, lately enough to count."""
-    said = aliased(BedMoveRow)
-    lay_there = exists().where(
-        said.bed == bed.name,
-        said.at >= since - _NEWS_LASTS,
-        said.patient_identifier == BedMoveRow.patient_identifier,
-        said.patient_authority.is_not_distinct_from(BedMoveRow.patient_authority),
+    said = select(BedMoveRow).where(
+        is_one_of(BedMoveRow.bed_token, [bed.name]), BedMoveRow.at >= since - _NEWS_LASTS
     )
-    return [
-        BedMove(
-            PatientRef(row.patient_identifier, row.patient_authority),
-            row.at,
-            Bed(row.bed, row.facility) if row.bed else None,
-            row.cancels,
+    return _moves_of(session, {_move(row).patient for row in session.scalars(said)})
+
+
+def _moves_of(session: Session, patients: set[PatientRef]) -> list[BedMove]:
+    """Return all moves of some patients.
+
+    Each is looked for by name: tokens of two rows are not compared, since while keys are exchanged
+    the same patient has two.
+    """
+    found: list[BedMove] = []
+    for patient in patients:
+        own = select(BedMoveRow).where(
+            is_one_of(BedMoveRow.patient_token, [patient.identifier]),
+            is_same(BedMoveRow.authority_token, patient.authority),
         )
-        for row in session.scalars(select(BedMoveRow).where(lay_there))
-    ]
+        found += map(_move, session.scalars(own))
+    return found
+
+
+def _move(row: BedMoveRow) -> BedMove:
+    bed = opened(row.bed, row.id)
+    return BedMove(
+        PatientRef(row.patient_identifier.open(row.id), opened(row.patient_authority, row.id)),
+        row.at,
+        Bed(bed, opened(row.facility, row.id)) if bed else None,
+        row.cancels,
+    )

@@ -15,6 +15,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from db.errors import StoreUnavailable, StoreUnusable
+from db.keyring import Keyring
+from db.sealed import give_keyring
 
 WRITES = "hisbundle_writes"  # execution option of engines whose transactions write
 
@@ -33,11 +35,12 @@ _COMMON = {
 }
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, keyring: Keyring | None = None) -> Engine:
     """Return an engine; it connects on first use, but a SQLite file is made at once.
 
     Args:
         url: `sqlite:///path` or `postgresql://...`.
+        keyring: what `sealed` columns are sealed with; None: they stay plain.
 
     Raises:
         StoreUnusable: `database-unsupported`.
@@ -49,11 +52,13 @@ def open_engine(url: str) -> Engine:
         raise StoreUnusable("database-unsupported", "the database URL is malformed") from None
     match parsed.get_backend_name():
         case "sqlite":
-            return _sqlite(parsed)
+            engine = _sqlite(parsed)
         case "postgresql" | "postgres":
-            return _postgresql(parsed)
+            engine = _postgresql(parsed)
         case other:
             raise StoreUnusable("database-unsupported", f"{other} is neither of the two supported")
+    give_keyring(engine.dialect, keyring)
+    return engine
 
 
 @contextmanager

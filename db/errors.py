@@ -5,6 +5,7 @@ HisbundleError
 +-- StoreUnusable     somebody has to act first: migrate, or mend the settings
 +-- NotFound          no row has this id
 +-- Corrupt           a stored value does not decode
++-- VersionConflict   somebody else was first: look again, then decide
 """
 
 from model.errors import HisbundleError
@@ -24,6 +25,10 @@ class StoreUnusable(HisbundleError):
 
 class NotFound(HisbundleError):
     """No row has this id."""
+
+
+class VersionConflict(HisbundleError):
+    """A report has got another version since the caller looked at it."""
 
 
 class Corrupt(HisbundleError):

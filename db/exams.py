@@ -2,17 +2,21 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from uuid import UUID, uuid5
 
 from sqlalchemy import Executable, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from db.beds import add_moves, associate, patient_in
 from db.clinical import Clinical
+from db.columns import LABEL_LENGTH
 from db.compress import expand
+from db.decisions import add_decision
+from db.episodes import episode_finding
 from db.errors import Corrupt, NotFound
 from db.mapping import (
     assessment_row,
@@ -20,10 +24,16 @@ from db.mapping import (
     exam_of,
     exam_values,
     message_values,
+    order_values,
+    patient_key,
+    patient_values,
     report_row,
+    review_of,
     waveform_values,
 )
+from db.oversight import raise_alert
 from db.records import (
+    FIRST_EPISODE,
     Assessed,
     Exam,
     ExamState,
@@ -32,10 +42,12 @@ from db.records import (
     NewExam,
     NewMessage,
     Receipt,
+    keepable,
 )
 from db.results import add_orders, add_results, placer_of
+from db.sealed import opened
 from db.sessions import Sessions
-from db.tables import AssessmentRow, ExamRow, MessageRow, WaveformRow
+from db.tables import AssessmentRow, ExamRow, MessageRow, ReportRow, WaveformRow
 from model.findings import Findings, Quality
 
 _NOTHING_ELSE = Clinical()
@@ -86,10 +98,14 @@ class Exams(Sessions):
         Raises:
             StoreUnavailable: nothing was stored.
         """
+        if self._room is not None:
+            self._room.check()
         # Compressed before the transaction: SQLite has one writer at a time.
         row = message_values(message, state, reason, answer)
         rung_at = message.received_at if rung else None
-        exam_rows = [exam_values(message, i, exam, rung_at) for i, exam in enumerate(exams)]
+        exam_rows = [
+            exam_values(message, i, exam, rung_at, self._lane) for i, exam in enumerate(exams)
+        ]
         waveforms = [waveform_values(message.exam_id(i), e.ecg) for i, e in enumerate(exams)]
 
         def store(session: Session) -> Receipt:
@@ -97,10 +113,13 @@ class Exams(Sessions):
                 first = session.scalars(
                     select(MessageRow.answer).where(MessageRow.id == message.id)
                 ).one()
-                return Receipt(message.id, expand(first), (), duplicate=True)
+                return Receipt(message.id, expand(first.open(message.id)), (), duplicate=True)
             resolved: list[dict[str, object]] = []
             if exam_rows:
-                resolved = [_resolve(session, *pair) for pair in zip(exam_rows, exams, strict=True)]
+                resolved = [
+                    _resolve(session, message.exam_id(i), *pair)
+                    for i, pair in enumerate(zip(exam_rows, exams, strict=True))
+                ]
                 session.connection().execute(_NEW_EXAM, resolved)
                 session.connection().execute(_NEW_WAVEFORM, waveforms)
             add_results(session, message, clinical.results)
@@ -115,16 +134,34 @@ class Exams(Sessions):
 
         return self._commit(store)
 
+    def answers_to(self, protocol: str, control_id: str) -> tuple[bytes, ...]:
+        """Return what the messages of this control id were answered that were taken.
+
+        Args:
+            protocol: as `NewMessage` has it.
+            control_id: of any sender's; one that is too long to be kept whole has none.
+        """
+        if not keepable(control_id) or len(control_id) > LABEL_LENGTH:
+            return ()
+        taken = select(MessageRow.id, MessageRow.answer).where(
+            MessageRow.control_id == control_id,
+            MessageRow.protocol == protocol,
+            MessageRow.state == MessageState.ACCEPTED,
+        )
+        with self._reading() as session:
+            return tuple(expand(answer.open(id_)) for id_, answer in session.execute(taken))
+
     def message_raw(self, message_id: UUID) -> bytes:
         """Return a message's bytes.
 
         Raises:
-            NotFound: no such message.
+            NotFound: no such message, or its bytes were let go by retention.
         """
         with self._reading() as session:
-            raw = session.scalar(select(MessageRow.raw).where(MessageRow.id == message_id))
-        if raw is None:
-            raise NotFound("not-found", f"no message {message_id}")
+            found = session.scalar(select(MessageRow.raw).where(MessageRow.id == message_id))
+        raw = opened(found, message_id)
+        if not raw:
+            raise NotFound("not-found", f"no message {message_id}, or not its bytes any more")
         return expand(raw)
 
     def load_exam(self, exam_id: UUID) -> Exam:
@@ -138,20 +175,41 @@ class Exams(Sessions):
             row, waveform = _exam_rows(session, exam_id)
         return exam_of(row, waveform)
 
-    def load_assessed(self, exam_id: UUID) -> Assessed:
-        """Return an exam with what was found in it.
+    def load_assessed(self, exam_id: UUID, version: int | None = None) -> Assessed:
+        """Return an exam with what was found in it, as a version of its report tells it.
+
+        Args:
+            exam_id: of the exam.
+            version: of the report; None: the newest.
 
         Raises:
-            NotFound: no such exam, or none assessed yet.
+            NotFound: no such exam or version, or none assessed yet.
             Corrupt: its samples do not decode.
         """
+        which = ReportRow.newest if version is None else ReportRow.version == version
         with self._reading() as session:
             row, waveform = _exam_rows(session, exam_id)
-            found = session.get(AssessmentRow, exam_id)
+            found = session.execute(
+                select(AssessmentRow, ReportRow)
+                .join(ReportRow, ReportRow.exam_id == AssessmentRow.exam_id)
+                .where(AssessmentRow.exam_id == exam_id, which)
+                .options(defer(ReportRow.bundle))
+            ).one_or_none()
+            episode = episode_finding(session, exam_id) if row.ordinal >= FIRST_EPISODE else None
         if found is None:
-            raise NotFound("not-found", f"exam {exam_id} is not assessed yet")
+            raise NotFound("not-found", f"exam {exam_id} is not assessed, or has no such version")
+        assessment, report = found
+        findings = Findings.from_json(assessment.findings)
+        if report.newest and episode is not None:  # as it stands now
+            findings = replace(findings, episode=episode)
         return Assessed(
-            exam_of(row, waveform), Findings.from_json(found.findings), found.assessed_at
+            exam_of(row, waveform),
+            findings,
+            assessment.assessed_at,
+            report.version,
+            report.status,
+            report.issued_at,
+            review_of(report),
         )
 
     def begin_scoring(self, exam_id: UUID) -> Exam | None:
@@ -181,24 +239,35 @@ class Exams(Sessions):
         Returns:
             The deliveries made, due at once; None when the exam did not wait for scoring.
         """
-        destinations = tuple(dict.fromkeys(new.destinations))
+        destinations = () if new.silent else tuple(dict.fromkeys(new.destinations))
         ids = tuple(uuid5(exam_id, destination) for destination in destinations)
         state, reason = _outcome(new.findings.quality, reported=not destinations)
         guarded = (
             update(ExamRow)
             .where(ExamRow.id == exam_id, ExamRow.state == ExamState.RECEIVED)
-            .values(state=state, reason=reason)
-            .returning(ExamRow.id, ExamRow.acquired_on)
+            .values(state=state, reason=reason, silent=new.silent)
+            .returning(ExamRow.acquired_on, ExamRow.patient_identifier, ExamRow.patient_authority)
         )
         with self._writing() as session:
             won = session.execute(guarded).one_or_none()
             if won is None:
                 return None
             session.add(assessment_row(exam_id, new))
+            add_decision(session, exam_id, new)
+            if new.critical:
+                due_at = None if new.silent else new.answer_by
+                raise_alert(session, exam_id, new.critical, new.assessed_at, due_at)
             session.add(report_row(exam_id, new, won.acquired_on))
             session.flush()
+            # Rung as of now: whoever saves an assessment rings its deliveries next.
+            now = new.assessed_at
+            patient = patient_key(
+                opened(won.patient_identifier, exam_id), opened(won.patient_authority, exam_id)
+            )
             session.add_all(
-                delivery_row(id_, exam_id, destination, new.assessed_at)
+                delivery_row(
+                    id_, exam_id, destination, now, version=1, rung_at=now, patient=patient
+                )
                 for id_, destination in zip(ids, destinations, strict=True)
             )
         return ids
@@ -212,18 +281,26 @@ class Exams(Sessions):
                 .values(state=ExamState.FAILED, reason=reason)
             )
 
-    def claim_waiting_exams(self, older_than: datetime, limit: int) -> tuple[UUID, ...]:
+    def claim_waiting_exams(
+        self, older_than: datetime, limit: int, *, backlog: bool = False
+    ) -> tuple[UUID, ...]:
         """Return exams that wait and were not rung since `older_than`, oldest first.
 
         They count as rung from now on, so that of several sweeps one gets each.
+
+        Args:
+            older_than: aware.
+            limit: at most so many.
+            backlog: those that an archive brought, instead of the live ones.
         """
         waiting = (
             select(ExamRow.id)
             .where(
                 ExamRow.state == ExamState.RECEIVED,
+                ExamRow.priority > 0 if backlog else ExamRow.priority == 0,
                 or_(ExamRow.rung_at.is_(None), ExamRow.rung_at < older_than),
             )
-            .order_by(ExamRow.received_at)
+            .order_by(ExamRow.priority, ExamRow.received_at)
             .limit(limit)
         )
         return self._claim(
@@ -294,7 +371,9 @@ def _outcome(quality: Quality, *, reported: bool) -> tuple[ExamState, str | None
     return (ExamState.DELIVERED if reported else ExamState.SCORED), None
 
 
-def _resolve(session: Session, values: dict[str, object], exam: NewExam) -> dict[str, object]:
+def _resolve(
+    session: Session, exam_id: UUID, values: dict[str, object], exam: NewExam
+) -> dict[str, object]:
     """Return an exam's row with what earlier messages know of it: who lay in its bed, its order."""
     patient = exam.patient
     if patient is None and exam.bed and isinstance(exam.acquired, datetime):
@@ -304,11 +383,7 @@ def _resolve(session: Session, values: dict[str, object], exam: NewExam) -> dict
     placer = exam.placer_order
     if placer is None and exam.filler_order is not None:
         placer = placer_of(session, patient, exam.filler_order)
-    return values | {
-        "patient_identifier": patient.identifier,
-        "patient_authority": patient.authority,
-        "placer_order": placer,
-    }
+    return values | patient_values(exam_id, patient) | order_values(exam_id, placer)
 
 
 def _is_known(exam: dict[str, object]) -> bool:

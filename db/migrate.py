@@ -1,5 +1,6 @@
 """Bring a database to this version's schema, or say that it is not."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ from sqlalchemy import Connection, event
 from db.engine import WRITES, faults, open_engine
 from db.errors import StoreUnusable
 
+_WAIT_FOR_OTHERS_MS = 60_000
 VERSIONS = Path(__file__).parent / "migrations" / "versions"
 
 
-def upgrade(url: str) -> None:
+def upgrade(url: str, *, later: bool = False) -> None:
     """Run what is missing of the migrations, in one transaction; nothing when none is.
 
     Any number of processes may do so at once; in one process one thread (Alembic keeps globals).
+
+    Args:
+        url: of the database.
+        later: leave a later version's schema as it is, instead of refusing it.
 
     Raises:
         StoreUnavailable: the database cannot be reached, or others keep its tables locked.
@@ -26,10 +32,11 @@ def upgrade(url: str) -> None:
     """
     engine = open_engine(url).execution_options(**{WRITES: True})
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _without_references)
+        event.listen(engine, "connect", _prepare_to_migrate)
     try:
         with faults(), engine.begin() as connection:
-            _refuse_unknown(connection)
+            if _is_later(connection, allowed=later):
+                return
             command.upgrade(_config(connection), "head")
             if engine.dialect.name == "sqlite":
                 _check_references(connection)
@@ -37,9 +44,11 @@ def upgrade(url: str) -> None:
         engine.dispose()
 
 
-def _without_references(connection: Any, _record: object) -> None:  # noqa: ANN401 - sqlite3's
-    """SQLite changes a table by copying it; dropping the old one must not look like deleting."""
+def _prepare_to_migrate(connection: Any, _record: object) -> None:  # noqa: ANN401 - sqlite3's
+    # SQLite changes a table by copying it; dropping the old one must not look like deleting.
     connection.execute("PRAGMA foreign_keys=OFF")
+    # Who migrates at the same time may copy large tables.
+    connection.execute(f"PRAGMA busy_timeout={_WAIT_FOR_OTHERS_MS}")
 
 
 def _check_references(connection: Connection) -> None:
@@ -47,8 +56,12 @@ def _check_references(connection: Connection) -> None:
         raise StoreUnusable("references-broken", "a row refers to one that is not there")
 
 
-def check(url: str) -> None:
+def check(url: str, *, later: bool = False) -> None:
     """Return when the schema is this version's.
+
+    Args:
+        url: of the database.
+        later: return also when it is a later version's, which has to serve this one too.
 
     Raises:
         StoreUnavailable: the database cannot be reached.
@@ -58,11 +71,23 @@ def check(url: str) -> None:
     engine = open_engine(url)
     try:
         with faults(), engine.begin() as connection:
-            _refuse_unknown(connection)
+            if _is_later(connection, allowed=later):
+                return
             if _current(connection) != set(ScriptDirectory.from_config(_config()).get_heads()):
                 raise StoreUnusable("schema-behind", "run `hisbundle migrate`")
     finally:
         engine.dispose()
+
+
+def outdated(revision: str | None) -> bool:
+    """Tell whether a schema is older than this version's; one that is newer still serves it."""
+    return revision is None or revision in _earlier()
+
+
+@cache
+def _earlier() -> frozenset[str]:
+    script = ScriptDirectory.from_config(_config())
+    return frozenset(one.revision for one in script.walk_revisions()) - set(script.get_heads())
 
 
 def revise(url: str, message: str, folder: Path = VERSIONS) -> None:
@@ -95,10 +120,13 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _refuse_unknown(connection: Connection) -> None:
+def _is_later(connection: Connection, *, allowed: bool) -> bool:
+    """Tell whether a later version migrated this database; raise StoreUnusable unless allowed."""
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if not _current(connection) <= known:
+    later = not _current(connection) <= known
+    if later and not allowed:
         raise StoreUnusable("schema-unknown", "a later version of Hisbundle migrated this database")
+    return later
 
 
 def _current(connection: Connection) -> set[str]:

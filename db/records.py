@@ -13,10 +13,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
+from db.reviews import ReportStatus, Review
 from model.ecg import Ecg
 from model.errors import EcgError
 from model.findings import Findings
 
+# A message's own ECGs are numbered from 0; beginnings of episodes from here on, by their ids, since
+# one message may open several streams.
+FIRST_EPISODE = 1_000_000
 MAX_IDENTIFIER = 250  # characters; a pair of them fits an index entry of PostgreSQL
 
 _NAMESPACE = uuid5(NAMESPACE_OID, "hisbundle")
@@ -47,7 +51,7 @@ class ExamState(StrEnum):
 
     UNASSOCIATED = "unassociated"  # known by its bed alone; waits for word of who lay there
     PACKET = "packet"  # a piece of a continuous recording; waits for the rest of its window
-    STITCHED = "stitched"  # a packet whose window is an exam of its own now
+    STITCHED = "stitched"  # a packet that its stream has; its windows are read with the stream's
     RECEIVED = "received"  # committed and acknowledged; waits for a worker
     SCORED = "scored"  # assessed; its report waits for delivery
     DELIVERED = "delivered"  # every destination has the report
@@ -62,6 +66,7 @@ class DeliveryState(StrEnum):
     PENDING = "pending"  # to be tried at `next_attempt_at`
     DELIVERED = "delivered"  # the destination said yes
     UNDELIVERABLE = "undeliverable"  # the destination said never, or too many tries failed
+    SUPERSEDED = "superseded"  # a later version of the report went, or goes, in its place
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,23 @@ class NewExam:
 
 
 @dataclass(frozen=True)
+class Lane:
+    """How urgent an ECG is, and whether anybody is to be told.
+
+    Attributes:
+        priority: 0 for live traffic; higher numbers wait until nothing lower does.
+        silent: whether its report stays here.
+    """
+
+    priority: int = 0
+    silent: bool = False
+
+
+LIVE = Lane()
+BACKLOG = 1  # priority of what an archive brings
+
+
+@dataclass(frozen=True)
 class Receipt:
     """The store's word that a message is kept.
 
@@ -194,7 +216,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Exam:
-    """An exam as stored."""
+    """An exam as stored; `of_stream`: the beginning of an episode, see `streams.Episode`."""
 
     id: UUID
     message_id: UUID
@@ -207,51 +229,8 @@ class Exam:
     filler_order: str | None = field(repr=False)
     received_at: datetime
     attempts: int
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Whose packets belong together: one sender's, of one patient, at one rate."""
-
-    sender: str
-    patient: PatientRef
-    sampling_rate_hz: float
-
-    def window_id(self, start: datetime) -> UUID:
-        """Return the id of the exam of the window that begins at `start`; the same for ever."""
-        who = f"{self.patient.identifier}\x1f{self.patient.authority}"
-        key = f"{self.sender}\x1f{who}\x1f{self.sampling_rate_hz:g}\x1f{start.isoformat()}"
-        return uuid5(_NAMESPACE, f"window\x1f{key}")
-
-
-@dataclass(frozen=True)
-class Packet:
-    """A packet that waits, without its samples."""
-
-    id: UUID
-    stream: Stream
-    start: datetime
-    end: datetime
-    received_at: datetime
-
-
-@dataclass(frozen=True)
-class NewWindow:
-    """What became of a window's packets.
-
-    Attributes:
-        stream: whose it is.
-        start: of the window, aware.
-        ecg: the stitched recording, or None where too little of it came.
-        first: the packet it begins with; its message is the window's.
-        done: the packets that no later window needs.
-    """
-
-    stream: Stream
-    start: datetime
-    ecg: Ecg | None = field(repr=False)
-    first: UUID
-    done: tuple[UUID, ...]
+    silent: bool = False
+    of_stream: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,29 +242,46 @@ class NewAssessment:
         assessed_at: aware.
         report: FHIR transaction Bundle (JSON object).
         destinations: names of where the report has to go; empty: it is only kept and served here.
+        silent: whether nobody is told; it is marked so.
+        critical: codes of findings that somebody has to be told of at once.
+        answer_by: until when a clinician has to decide because of them, or None.
     """
 
     findings: Findings
     assessed_at: datetime
     report: dict[str, Any] = field(repr=False)
     destinations: tuple[str, ...] = ()
+    silent: bool = False
+    critical: tuple[str, ...] = ()
+    answer_by: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Assessed:
-    """An exam and what was found in it."""
+    """An exam, what was found in it, and what a version of its report makes of that.
+
+    Attributes:
+        version: of the report, from 1.
+        issued_at: when that version was made.
+        review: the decision it rests on, or None.
+    """
 
     exam: Exam
     findings: Findings
     assessed_at: datetime
+    version: int
+    status: ReportStatus
+    issued_at: datetime
+    review: Review | None = None
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One report on its way to one destination."""
+    """One version of a report on its way to one destination."""
 
     id: UUID
     exam_id: UUID
+    version: int
     destination: str
     state: DeliveryState
     attempts: int
@@ -295,12 +291,27 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class DeliveryEnd:
+    """Where a version went, and how that stands; `answer` is what the other side said last."""
+
+    destination: str
+    version: int
+    state: DeliveryState
+    attempts: int
+    answer: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
 class StoredReport:
-    """A report as the read-only FHIR interface serves it."""
+    """A version of a report, as the FHIR interface serves it; `actor`: who made it."""
 
     exam_id: UUID
     issued_at: datetime
     bundle: dict[str, Any] = field(repr=False)
+    version: int = 1
+    status: ReportStatus = ReportStatus.PRELIMINARY
+    actor: str = "worker"
+    review: Review | None = None
 
 
 @dataclass(frozen=True)

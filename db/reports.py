@@ -5,11 +5,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
 from db.errors import NotFound
+from db.filters import Filter, Subject, matching
+from db.mapping import stored_report
 from db.records import (
+    DeliveryEnd,
     DeliveryState,
     ExamState,
     ExamSummary,
@@ -18,6 +21,7 @@ from db.records import (
     StoredReport,
     keepable,
 )
+from db.sealed import is_one_of
 from db.sessions import Sessions
 from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow
 from model.findings import Findings
@@ -27,16 +31,18 @@ class Reports(Sessions):
     """Reading only."""
 
     def read_report(self, exam_id: UUID) -> StoredReport:
-        """Return the report on an exam.
+        """Return the newest version of the report on an exam.
 
         Raises:
             NotFound: no such exam, or none assessed yet.
         """
         with self._reading() as session:
-            row = session.get(ReportRow, exam_id)
+            row = session.scalars(
+                select(ReportRow).where(ReportRow.exam_id == exam_id, ReportRow.newest)
+            ).one_or_none()
         if row is None:
             raise NotFound("not-found", f"no report on exam {exam_id}")
-        return _report(row)
+        return stored_report(row)
 
     def search_reports(
         self,
@@ -49,7 +55,7 @@ class Reports(Sessions):
         offset: int = 0,
         limit: int = 50,
     ) -> tuple[int, tuple[StoredReport, ...]]:
-        """Return how many reports match, and one page of them, latest issued first.
+        """Return how many reports match, and one page of their newest versions, latest first.
 
         Args:
             identifier: the patient's.
@@ -62,11 +68,11 @@ class Reports(Sessions):
         """
         if not all(keepable(text) for text in (identifier, authority) if text is not None):
             return 0, ()
-        conditions: list[ColumnElement[bool]] = []
+        conditions: list[ColumnElement[bool]] = [ReportRow.newest.is_(True)]
         if identifier is not None:
-            conditions.append(ExamRow.patient_identifier == identifier)
+            conditions.append(is_one_of(ExamRow.patient_token, [identifier]))
         if authority is not None:
-            conditions.append(ExamRow.patient_authority == authority)
+            conditions.append(is_one_of(ExamRow.authority_token, [authority]))
         if business_identifier is not None:
             conditions.append(ReportRow.exam_id == business_identifier)
         if date_from is not None:
@@ -86,13 +92,50 @@ class Reports(Sessions):
         with self._reading() as session:
             total = session.scalars(count).one()
             rows = session.scalars(page).all()
-        return total, tuple(_report(row) for row in rows)
+        return total, tuple(stored_report(row) for row in rows)
 
     def recent_exams(self, limit: int) -> tuple[ExamSummary, ...]:
         """Return the exams received last, newest first."""
         newest = _summaries().order_by(ExamRow.received_at.desc(), ExamRow.id).limit(limit)
         with self._reading() as session:
             return _read_summaries(session, newest)
+
+    def find_exams(
+        self, found: Filter, limit: int, before: ExamSummary | None = None
+    ) -> tuple[ExamSummary, ...]:
+        """Return the exams that a filter selects, newest first; its texts are not looked for.
+
+        Args:
+            found: a parsed filter.
+            limit: at most so many.
+            before: the last one of the page before.
+        """
+        page = _summaries().where(matching(found, Subject.EXAM))
+        if before is not None:
+            place = (before.received_at, before.id)
+            page = page.where(tuple_(ExamRow.received_at, ExamRow.id) < tuple_(*place))
+        newest = page.order_by(ExamRow.received_at.desc(), ExamRow.id.desc()).limit(limit)
+        with self._reading() as session:
+            return _read_summaries(session, newest)
+
+    def count_exams(self, found: Filter) -> int:
+        """Return how many exams a filter selects; its texts are not looked for."""
+        counted = select(func.count(ExamRow.id)).where(matching(found, Subject.EXAM))
+        with self._reading() as session:
+            return session.scalars(counted).one()
+
+    def deliveries_of(self, exam_id: UUID) -> tuple[DeliveryEnd, ...]:
+        """Return where the versions of an exam's report went, and with what success."""
+        wanted = (
+            select(DeliveryRow)
+            .where(DeliveryRow.exam_id == exam_id)
+            .order_by(DeliveryRow.destination, DeliveryRow.version)
+        )
+        with self._reading() as session:
+            return tuple(
+                DeliveryEnd(row.destination, row.version, row.state, row.attempts, row.last_answer)
+                for row in session.scalars(wanted)
+            )
 
     def exam_by_control_id(self, sender: str, control_id: str) -> tuple[ExamSummary, ...]:
         """Return the exams of a sender's message, in their order, the newest message first."""
@@ -134,15 +177,13 @@ def _counts(
     return {state.value: found.get(state, 0) for state in states}
 
 
-def _report(row: ReportRow) -> StoredReport:
-    return StoredReport(exam_id=row.exam_id, issued_at=row.issued_at, bundle=row.bundle)
-
-
 def _summaries() -> Select[ExamRow, str, str, dict[str, Any] | None]:
     return (
         select(ExamRow, MessageRow.sender, MessageRow.control_id, AssessmentRow.findings)
         .join(MessageRow, MessageRow.id == ExamRow.message_id)
         .outerjoin(AssessmentRow, AssessmentRow.exam_id == ExamRow.id)
+        # No patient: who may not read those columns may still read this.
+        .options(load_only(ExamRow.state, ExamRow.reason, ExamRow.received_at))
     )
 
 

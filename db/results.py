@@ -9,7 +9,9 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from db.clinical import Measurement, NewResult, OrderRef, Quantity
+from db.mapping import patient_of, patient_values
 from db.records import NewMessage, PatientRef
+from db.sealed import Sealed, is_one_of, is_same, opened, sealed
 from db.sessions import Sessions
 from db.tables import OrderRow, ResultRow
 
@@ -44,14 +46,16 @@ def add_orders(session: Session, message: NewMessage, orders: Sequence[OrderRef]
     """Keep a message's orders."""
     rows = [
         {
-            "id": uuid5(message.id, f"order {ordinal}"),
+            "id": id_,
             "message_id": message.id,
-            "patient_identifier": order.patient.identifier,
-            "patient_authority": order.patient.authority,
-            "placer_order": order.placer_order,
-            "filler_order": order.filler_order,
+            "placer_order": sealed(id_, order.placer_order),
+            "filler_order": sealed(id_, order.filler_order),
+            "filler_token": order.filler_order,
+            **patient_values(id_, order.patient),
         }
-        for ordinal, order in enumerate(orders)
+        for id_, order in (
+            (uuid5(message.id, f"order {ordinal}"), order) for ordinal, order in enumerate(orders)
+        )
     ]
     if rows:
         session.connection().execute(_NEW_ORDER, rows)
@@ -59,49 +63,52 @@ def add_orders(session: Session, message: NewMessage, orders: Sequence[OrderRef]
 
 def placer_of(session: Session, patient: PatientRef, filler_order: str) -> str | None:
     """Return the one order of a patient that is known by the filler's number, or None."""
-    placers = session.scalars(
-        select(OrderRow.placer_order)
-        .where(
-            OrderRow.filler_order == filler_order,
-            OrderRow.patient_identifier == patient.identifier,
-            OrderRow.patient_authority.is_not_distinct_from(patient.authority),
+    known = session.scalars(
+        select(OrderRow).where(
+            is_one_of(OrderRow.filler_token, [filler_order]),
+            is_one_of(OrderRow.patient_token, [patient.identifier]),
+            is_same(OrderRow.authority_token, patient.authority),
         )
-        .distinct()
-    ).all()
-    return placers[0] if len(placers) == 1 else None
+    )
+    placers = {row.placer_order.open(row.id) for row in known}
+    return placers.pop() if len(placers) == 1 else None
 
 
 def _values(message: NewMessage, ordinal: int, result: NewResult) -> dict[str, object]:
     acquired = result.acquired
     instant = acquired if isinstance(acquired, datetime) else None
+    id_, patient = uuid5(message.id, f"result {ordinal}"), result.patient
     return {
-        "id": uuid5(message.id, f"result {ordinal}"),
+        "id": id_,
         "message_id": message.id,
         "ordinal": ordinal,
         "exam_id": None if result.exam is None else message.exam_id(result.exam),
-        "patient_identifier": result.patient.identifier if result.patient else None,
-        "patient_authority": result.patient.authority if result.patient else None,
+        "patient_identifier": sealed(id_, patient.identifier if patient else None),
+        "patient_authority": sealed(id_, patient.authority if patient else None),
         "acquired_at": instant,
         "acquired_on": acquired.date() if isinstance(acquired, datetime) else acquired,
-        "placer_order": result.placer_order,
-        "filler_order": result.filler_order,
-        "measurements": [
-            {"quantity": m.quantity.value, "value": m.value, "unit": m.unit}
-            for m in result.measurements
-        ],
-        "statements": list(result.statements),
+        "placer_order": sealed(id_, result.placer_order),
+        "filler_order": sealed(id_, result.filler_order),
+        "measurements": Sealed(
+            id_,
+            [
+                {"quantity": m.quantity.value, "value": m.value, "unit": m.unit}
+                for m in result.measurements
+            ],
+        ),
+        "statements": Sealed(id_, list(result.statements)),
     }
 
 
 def _result(row: ResultRow) -> NewResult:
-    known = row.patient_identifier is not None
     return NewResult(
-        patient=PatientRef(row.patient_identifier or "", row.patient_authority) if known else None,
+        patient=patient_of(row),
         measurements=tuple(
-            Measurement(Quantity(m["quantity"]), m["value"], m["unit"]) for m in row.measurements
+            Measurement(Quantity(m["quantity"]), m["value"], m["unit"])
+            for m in row.measurements.open(row.id)
         ),
-        statements=tuple(row.statements),
+        statements=tuple(row.statements.open(row.id)),
         acquired=row.acquired_at or row.acquired_on,
-        placer_order=row.placer_order,
-        filler_order=row.filler_order,
+        placer_order=opened(row.placer_order, row.id),
+        filler_order=opened(row.filler_order, row.id),
     )

@@ -2,14 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Engine, Select, Update, select
+from sqlalchemy import Engine, Select, Update, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.engine import WRITES, faults, open_engine
+from db.errors import StoreUnavailable
 from db.grouping import GroupCommit
+from db.keyring import Keyring
+from db.records import LIVE, Lane
+from db.room import Room
 
 T = TypeVar("T")
 
@@ -26,22 +32,63 @@ class Sessions:
             expire_on_commit=False,
             execution_options={"synchronize_session": False},
         )
+        self._room: Room | None = None
+        self._lane = LIVE
         self._groups = GroupCommit(self._writing) if engine.dialect.name == "sqlite" else None
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, keyring: Keyring | None = None) -> Self:
         """Return the store at `sqlite:///path` or `postgresql://...`; connects on first use.
+
+        With a keyring what names patients is sealed; call `check_keys` before anything else.
 
         Raises:
             StoreUnusable: `database-unsupported`.
             StoreUnavailable: the SQLite file cannot be made.
         """
-        return cls(open_engine(url))
+        return cls(open_engine(url, keyring))
 
-    def ping(self) -> None:
-        """Return when the database answers; raise StoreUnavailable otherwise."""
+    def schema(self) -> str | None:
+        """Return the last migration that the database had, or None.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or has never had one.
+        """
         with self._reading() as session:
-            session.execute(select(1))
+            found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
+        return found
+
+    def clock(self) -> datetime:
+        """Return the database's time, aware; of SQLite this machine's."""
+        if self._engine.dialect.name == "sqlite":
+            return datetime.now(UTC)
+        with self._reading() as session:
+            told: datetime = session.scalars(select(func.now())).one()
+        return told
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the SQLite file lies; None for a server."""
+        url = self._engine.url
+        return Path(str(url.database)).parent if url.get_backend_name() == "sqlite" else None
+
+    def limit(self, room: Room) -> None:
+        """Take in new messages only while there is room."""
+        self._room = room
+
+    @property
+    def full(self) -> bool:
+        """Whether new messages are put off for want of room."""
+        try:
+            if self._room is not None:
+                self._room.check()
+        except StoreUnavailable:
+            return True
+        return False
+
+    def receive_as(self, lane: Lane) -> None:
+        """Take in what comes from now on as so urgent, and silently or not."""
+        self._lane = lane
 
     def close(self) -> None:
         """Close the connections."""

@@ -99,7 +99,8 @@ def _steps(voltage_mv: Millivolts, resolution_mv: tuple[float, ...]) -> NDArray[
     """
     resolution = np.array(resolution_mv)[:, None]
     steps = np.rint(voltage_mv / resolution)
-    faithful = np.isclose(steps * resolution, voltage_mv, rtol=_ROUNDING, atol=0, equal_nan=True)
+    error = np.abs(steps * resolution - voltage_mv)
+    faithful = (error <= _ROUNDING * np.abs(voltage_mv)) | np.isnan(voltage_mv)
     fits = np.nanmax(np.abs(steps), initial=0.0) <= np.iinfo(np.int32).max
     return steps if fits and faithful.all() else None
 

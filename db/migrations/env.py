@@ -6,7 +6,10 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import Connection, TypeDecorator, text
 
-from db.tables import Base
+import db.stream_tables
+import db.tables
+import db.upkeep_tables  # noqa: F401 - they fill Base.metadata
+from db.columns import Base
 
 _LOCK = 0x48495342  # any number, the same for ever: two processes migrate one after the other
 

@@ -4,16 +4,18 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from db.columns import Base
+from db.keyring import Key, Keyring
 from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from db.store import Store
-from db.tables import Base
 from model.ecg import Ecg
 from model.findings import Findings, ModelIdentity, Quality, TypeFinding
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MODEL = ModelIdentity("resting", "1", "ab" * 32)
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+KEYRING = Keyring([Key("a", b"\1" * 32)], [Key("i", b"\2" * 32)])
 
 
 @pytest.fixture(scope="session")
@@ -29,19 +31,25 @@ def migrated_postgres(postgres_url):
     return postgres_url
 
 
-@pytest.fixture(params=BOTH)
+@pytest.fixture(params=[*BOTH, "sealed"])
 def store_url(request, tmp_path):
-    """A migrated, empty database."""
-    if request.param == "sqlite":
-        path = tmp_path / "test.db"
-        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
-        return f"sqlite:///{path}"
-    return request.getfixturevalue("migrated_postgres")
+    """A migrated, empty database; `keyring` seals it where the parameter says so."""
+    if request.param == "postgres":
+        return request.getfixturevalue("migrated_postgres")
+    path = tmp_path / "test.db"
+    shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture
-def store(store_url):
-    store = Store.open(store_url)
+def keyring(request):
+    """Keys of the database; None: nothing in it is sealed."""
+    return KEYRING if "sealed" in request.node.callspec.params.values() else None
+
+
+@pytest.fixture
+def store(store_url, keyring):
+    store = Store.open(store_url, keyring)
     if store_url.startswith("postgres"):
         with store._engine.begin() as connection:
             for table in reversed(Base.metadata.sorted_tables):

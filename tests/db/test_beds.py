@@ -8,6 +8,7 @@ from db.beds import occupant
 from db.clinical import BedMove, Clinical
 from db.errors import NotFound
 from db.records import Bed, ExamState, MessageState, NewExam, PatientRef
+from db.streaming import Stream
 from tests.db.conftest import NOW
 
 ANNA, BERT = PatientRef("ANNA", "HOSP"), PatientRef("BERT", "HOSP")
@@ -165,12 +166,13 @@ def test_many_wait_and_each_gets_its_own(store, admitted, recorded):
         store.load_exam(other)
 
 
-def test_a_monitors_packet_waits_for_its_window_next(store, admitted, recorded, ecg):
+def test_a_monitors_packet_goes_to_its_stream_next(store, admitted, recorded, ecg):
     object.__setattr__(ecg, "voltage_mv", ecg.voltage_mv[:, :250])  # a second
-    recorded(start=at(10))
+    recorded(start=at(4))
     assert admitted(move(ANNA, 0), rung=True).exam_ids == ()
-    (packet,) = store.waiting_packets(10)
-    assert packet.stream.patient == ANNA
+    assert store.adopt_packets(10) == 1
+    stream = Stream("CART^ED", ANNA, 250.0)
+    assert len(store.chunks_from(stream, None)) == 1
 
 
 def test_a_day_is_no_time(store, admitted, recorded):

@@ -5,6 +5,7 @@ from uuid import UUID, uuid5
 
 import pytest
 
+from db.deliveries import HOLDS_UP
 from db.errors import NotFound
 from db.records import DeliveryState, ExamState
 
@@ -16,8 +17,8 @@ MINUTE = timedelta(minutes=1)
 def scored(store, received, assessment):
     """A function that stores an assessed exam; returns its id and its deliveries'."""
 
-    def score(*destinations, control_id="1", unscorable=None, minutes=1):
-        exam_id = received(control_id)
+    def score(*destinations, control_id="1", unscorable=None, minutes=1, identifier="4711"):
+        exam_id = received(control_id, identifier=identifier)
         new = assessment(*destinations, unscorable=unscorable, minutes=minutes)
         return exam_id, store.save_assessment(exam_id, new)
 
@@ -85,7 +86,12 @@ def test_never_makes_the_exam_undeliverable_at_once(store, scored):
     assert store.load_exam(exam_id).reason == "undeliverable"
     store.record_delivered(second, "AA")
     assert store.load_exam(exam_id).state is ExamState.UNDELIVERABLE
-    assert store.status(NOW).deliveries == {"pending": 0, "delivered": 1, "undeliverable": 1}
+    assert store.status(NOW).deliveries == {
+        "pending": 0,
+        "delivered": 1,
+        "undeliverable": 1,
+        "superseded": 0,
+    }
 
 
 def test_a_late_yes_outweighs_a_never(store, scored):
@@ -133,7 +139,9 @@ def test_what_is_not_there(store, record, more):
 
 class TestClaimDue:
     def test_longest_due_first_and_only_once(self, store, scored):
-        ids = [scored("fhir", control_id=str(m), minutes=m)[1][0] for m in (3, 1, 2)]
+        ids = [
+            scored("fhir", control_id=str(m), minutes=m, identifier=str(m))[1][0] for m in (3, 1, 2)
+        ]
         due = NOW + 4 * MINUTE
         assert store.claim_due_deliveries(due, due, 2) == (ids[1], ids[2])
         assert store.claim_due_deliveries(due, due, 2) == (ids[0],)
@@ -162,3 +170,55 @@ class TestClaimDue:
         store.record_delivered(first, "201")
         store.record_undeliverable(second, "422")
         assert store.claim_due_deliveries(NOW + MINUTE, NOW + MINUTE, 9) == ()
+
+
+class TestOnePatientsReports:
+    @pytest.fixture
+    def two(self, scored):
+        _, (earlier,) = scored("ehr", control_id="1")
+        _, (later,) = scored("ehr", control_id="2", minutes=2)
+        return earlier, later
+
+    def test_go_in_order(self, store, two):
+        earlier, later = two
+        now = NOW + 2 * MINUTE
+        assert store.claim_delivery(later, now, 60) is None
+        assert store.claim_delivery(earlier, now, 60) is not None
+        assert store.claim_due_deliveries(now, now, 10) == ()
+        store.record_retry(earlier, "503", now + MINUTE)
+        assert store.claim_delivery(later, now, 60) is None
+        store.record_delivered(earlier, "201")
+        # It was rung before its time: the sweep does it again at once.
+        assert store.claim_due_deliveries(now, now - 60 * MINUTE, 10) == (later,)
+        assert store.claim_delivery(later, now, 60) is not None
+
+    def test_one_that_fails_by_its_own_fault_does_not_hold_up_others_for_ever(self, store, two):
+        earlier, later = two
+        now = NOW + 2 * MINUTE
+        for _ in range(HOLDS_UP):
+            assert store.claim_delivery(earlier, now, 60) is not None
+            store.record_retry(earlier, "500", now)
+            assert store.claim_delivery(later, now, 60) is None
+        assert store.claim_delivery(earlier, now, 60) is not None
+        assert store.claim_delivery(later, now, 60) is not None
+
+    def test_an_outage_is_no_fault_and_no_try(self, store, two):
+        earlier, later = two
+        now = NOW + 2 * MINUTE
+        for _ in range(3 * HOLDS_UP):
+            assert store.claim_delivery(earlier, now, 60).attempts == 1
+            store.record_retry(earlier, "503", now, counted=False)
+        assert store.claim_delivery(later, now, 60) is None
+
+    def test_one_that_was_given_up_is_not_waited_for(self, store, two):
+        earlier, later = two
+        store.record_undeliverable(earlier, "422")
+        assert store.claim_delivery(later, NOW + 2 * MINUTE, 60) is not None
+
+    def test_other_patients_and_other_destinations_do_not_wait(
+        self, store, two, received, assessment
+    ):
+        his = store.save_assessment(received("3"), assessment("his", minutes=3))
+        other = store.save_assessment(received("4", identifier="4712"), assessment("ehr"))
+        for (id_,) in (his, other):
+            assert store.claim_delivery(id_, NOW + 3 * MINUTE, 60) is not None

@@ -28,6 +28,17 @@ def at_once(n, function):
         return list(pool.map(run, range(n)))
 
 
+def test_answers_to_a_control_id(store, message, exam):
+    first, second, refused = (message(raw=raw) for raw in (b"one", b"two", b"three"))
+    store.accept(first, MessageState.ACCEPTED, None, b"AA", [exam()])
+    store.accept(second, MessageState.NOT_ECG, None, b"AB")
+    store.accept(refused, MessageState.REFUSED, "x", b"AR")
+    assert store.answers_to(first.protocol, first.control_id) == (b"AA",)
+    assert store.answers_to("fhir", first.control_id) == ()
+    assert store.answers_to(first.protocol, "x" * 201) == ()
+    assert store.answers_to(first.protocol, "\0") == ()
+
+
 class TestConflict:
     """The same sender and control id, other content (a lab that sends one id for everybody)."""
 

@@ -1,7 +1,11 @@
 import importlib.util
+import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from alembic import command
@@ -10,10 +14,16 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
+import db.tables
+import db.upkeep_tables  # noqa: F401
+from db.columns import Base
 from db.engine import WRITES, open_engine
 from db.errors import StoreUnavailable, StoreUnusable
-from db.migrate import _config, check, revise, upgrade
-from db.tables import Base
+from db.migrate import _config, check, outdated, revise, upgrade
+from db.records import MessageState, NewExam, NewMessage, PatientRef
+from db.store import Store
+from model.findings import Findings, ModelIdentity, Quality, TypeFinding
+from model.simulate import simulate
 
 
 def described(engine):
@@ -67,6 +77,15 @@ def test_an_upgraded_database_passes_the_check_and_a_second_upgrade(fresh_url):
     check(fresh_url)
 
 
+def test_only_an_older_schema_does_not_serve_a_running_version(store):
+    assert [outdated(one) for one in (None, "0001", store.schema(), "9999")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_processes_that_start_together_migrate_once(fresh_url):
     code = "import sys; from db.migrate import upgrade; upgrade(sys.argv[1])"
     processes = [subprocess.Popen([sys.executable, "-c", code, fresh_url]) for _ in range(3)]
@@ -84,6 +103,28 @@ def test_a_later_versions_schema_is_left_alone(fresh_url, run):
     with pytest.raises(StoreUnusable) as caught:
         run(fresh_url)
     assert caught.value.reason == "schema-unknown"
+
+
+@pytest.mark.parametrize("run", [check, upgrade])
+def test_one_release_back_serves_on_what_the_next_one_added(fresh_url, run):
+    upgrade(fresh_url)
+    engine = open_engine(fresh_url)
+    with engine.begin() as connection:
+        for expanding in (
+            "ALTER TABLE exam ADD COLUMN of_the_next_release INTEGER",
+            "CREATE TABLE of_the_next_release (id INTEGER PRIMARY KEY)",
+            "UPDATE alembic_version SET version_num = '9999'",
+        ):
+            connection.execute(text(expanding))
+    engine.dispose()
+    run(fresh_url, later=True)
+    store = Store.open(fresh_url)
+    assert store.schema() == "9999", "left as it is"
+    message = NewMessage.whole("mllp", "CART", "1", b"MSH", datetime(2026, 3, 1, tzinfo=UTC))
+    exam = NewExam(PatientRef("4711"), simulate("normal", seed=1))
+    (exam_id,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam]).exam_ids
+    assert store.begin_scoring(exam_id).attempts == 1
+    store.close()
 
 
 @pytest.mark.parametrize("run", [check, upgrade])
@@ -106,8 +147,8 @@ def test_a_new_migration_starts_with_the_rules(fresh_url, tmp_path, capsys):
     upgrade(fresh_url)
     engine = open_engine(fresh_url)
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE exam DROP COLUMN placer_order"))
-        connection.execute(text("DROP INDEX ix_report_issued_at"))
+        connection.execute(text("ALTER TABLE exam DROP COLUMN filler_order"))
+        connection.execute(text("DROP INDEX ix_report_newest_issued_at"))
         connection.execute(text("ALTER TABLE message DROP COLUMN original_size"))
     engine.dispose()
     revise(fresh_url, "two lost columns", tmp_path)
@@ -115,7 +156,7 @@ def test_a_new_migration_starts_with_the_rules(fresh_url, tmp_path, capsys):
     assert str(path)[:50] in capsys.readouterr().out
     content = path.read_text()
     assert "Never edit a migration that was released" in content
-    assert "sa.Column('placer_order', sa.String(), nullable=True)" in content
+    assert "sa.Column('filler_order', sa.String(), nullable=True)" in content
     spec = importlib.util.spec_from_file_location("migration", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -145,6 +186,10 @@ VALUES ('e', 'm', 0, 'received', '4711', '2026-01-01', 2);
 INSERT INTO waveform (exam_id, leads, n_samples, sampling_rate_hz, encoding, samples)
 VALUES ('e', '[]', 1, 500, 'i2', x'00')
 """
+OLD_REPORT = "INSERT INTO report VALUES ('e', '2026-01-01', '2026-01-01', '{}')"
+OLD_DELIVERY = """
+INSERT INTO delivery VALUES ('d', 'e', 'fhir', 'pending', 1, '2026-01-01', NULL, '503')
+"""
 
 
 def test_what_is_there_stays_when_a_table_is_copied(tmp_path):
@@ -165,12 +210,89 @@ def test_what_is_there_stays_when_a_table_is_copied(tmp_path):
             connection.execute(text("DELETE FROM exam"))
 
 
+def test_assessments_that_are_there_can_be_searched(tmp_path):
+    """Migration 6 reads them."""
+    found = Findings(
+        Quality("good"),
+        ModelIdentity("resting", "1.0.0", "ab" * 32),
+        types=(TypeFinding("MI", 0.9, 0.5), TypeFinding("CD", 0.1, 0.5)),
+        anomaly_score=0.95,
+        anomaly_threshold=0.9,
+    )
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    engine = open_engine(url)
+    with engine.execution_options(**{WRITES: True}).begin() as connection:
+        command.upgrade(_config(connection), "0005")
+        id_ = UUID(int=1).hex
+        for statement in OLD_ROWS.replace("'e'", f"'{id_}'").split(";"):
+            connection.execute(text(statement))
+        connection.execute(
+            text("INSERT INTO assessment VALUES (:id, '2026-01-01', :findings)"),
+            {"id": id_, "findings": json.dumps(found.to_json())},
+        )
+    engine.dispose()
+    upgrade(url)
+    with open_engine(url).connect() as connection:
+        row = connection.execute(text("SELECT anomaly_score, model, flagged FROM assessment")).one()
+    assert row == (0.95, "resting@1.0.0", ",MI,anomaly,")
+    assert found.flags == ("MI", "anomaly")
+
+
+def test_reports_that_are_there_become_first_versions(tmp_path):
+    """Migration 12 gives both tables another key, which SQLite does by copying them."""
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    engine = open_engine(url)
+    with engine.execution_options(**{WRITES: True}).begin() as connection:
+        command.upgrade(_config(connection), "0011")
+        id_ = UUID(int=1).hex
+        for statement in (*OLD_ROWS.split(";"), OLD_REPORT, OLD_DELIVERY):
+            connection.execute(text(statement.replace("'e'", f"'{id_}'")))
+    engine.dispose()
+    upgrade(url)
+    with open_engine(url).connect() as connection:
+        report = "SELECT exam_id, version, newest, status, actor, review, bundle FROM report"
+        assert connection.execute(text(report)).one() == (
+            *(id_, 1, 1, "preliminary", "worker", None, b"\x00{}"),
+        )
+        delivery = "SELECT version, state, attempts, last_answer, leased_until FROM delivery"
+        assert connection.execute(text(delivery)).one() == (1, "pending", 1, "503", None)
+
+
 def test_a_reference_to_nothing_stops_a_migration(tmp_path):
     url = f"sqlite:///{tmp_path / 'broken.db'}"
     upgrade(url)
     raw = sqlite3.connect(tmp_path / "broken.db")
-    raw.execute("INSERT INTO assessment VALUES ('gone', '2026-01-01 00:00:00', '{}')")
+    raw.execute(
+        "INSERT INTO assessment (exam_id, assessed_at, findings) "
+        "VALUES ('gone', '2026-01-01', '{}')"
+    )
     raw.commit()
     raw.close()
     with pytest.raises(StoreUnusable, match="references-broken"):
         upgrade(url)
+
+
+def test_findings_and_reports_that_are_there_are_packed(tmp_path):
+    """Migration 13 writes them anew."""
+    found = Findings(Quality("good"), ModelIdentity("resting", "1.0.0", "ab" * 32))
+    report = {"resourceType": "Bundle", "entry": ["ä" * 500]}
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    engine = open_engine(url)
+    with engine.execution_options(**{WRITES: True}).begin() as connection:
+        command.upgrade(_config(connection), "0005")
+        id_ = UUID(int=1).hex
+        for statement in OLD_ROWS.replace("'e'", f"'{id_}'").replace("'m'", f"'{id_}'").split(";"):
+            connection.execute(text(statement))
+        connection.execute(
+            text("INSERT INTO assessment VALUES (:id, '2026-01-01', :findings)"),
+            {"id": id_, "findings": json.dumps(found.to_json())},
+        )
+        connection.execute(
+            text("INSERT INTO report VALUES (:id, '2026-01-01', '2026-01-01', :bundle)"),
+            {"id": id_, "bundle": json.dumps(report)},
+        )
+    engine.dispose()
+    upgrade(url)
+    with closing(Store.open(url)) as store:
+        assert store.read_report(UUID(int=1)).bundle == report
+        assert store.recent_exams(1)[0].findings == found

@@ -118,7 +118,7 @@ class TestStatus:
         assert status.messages == {"accepted": 0, "not-ecg": 0, "refused": 0}
         assert set(status.exams) == {state.value for state in ExamState}
         assert set(status.exams.values()) == {0}
-        assert status.deliveries == {"pending": 0, "delivered": 0, "undeliverable": 0}
+        assert set(status.deliveries.values()) == {0}
         assert (status.refusals, status.oldest_waiting_s) == ({}, None)
 
     def test_everything_is_counted(self, store, received, message, assessment):
@@ -169,7 +169,8 @@ def test_no_query_reads_a_whole_table(migrated_sqlite, tmp_path):
             if statement.startswith(("SELECT", "UPDATE")):
                 plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
                 steps = [row.detail for row in plan]
-                assert not [s for s in steps if s.startswith("SCAN") and "INDEX" not in s], steps
+                tables = [s for s in steps if "CONSTANT ROW" not in s and "(subquery" not in s]
+                assert not [s for s in tables if s.startswith("SCAN") and "INDEX" not in s], steps
                 explained += 1
     assert explained >= 20
     store.close()
