@@ -6,16 +6,12 @@ them all; a test keeps it complete.
 """
 
 import os
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -28,169 +24,27 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from integration.alarms import AlarmsSettings
+from integration.critical import CriticalSettings
 from integration.errors import ConfigError
+from integration.fhir.settings import FhirDestinationSettings, HttpSettings, SourceSettings
+from integration.hl7v2.settings import MllpSettings, OruDestinationSettings, SenderSettings
+from integration.kafka.settings import KafkaDestinationSettings, KafkaSettings
+from integration.sections import Charset, Section, ZoneName, is_loopback
+from integration.security.settings import EncryptionSettings, RolesSettings
 
 CONFIG_VARIABLE = "HISBUNDLE_CONFIG"
 DEFAULT_FILE = Path("hisbundle.toml")
 
-
-Charset = Literal["ascii", "utf-8", "iso8859-1", "iso8859-15"]
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"{name!r} is not a known zone") from None
-    return name
+DestinationSettings = Annotated[
+    FhirDestinationSettings | OruDestinationSettings | KafkaDestinationSettings,
+    Field(discriminator="kind"),
+]
+# Lower case, since that is how names of environment variables are read.
+DestinationName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
-ZoneName = Annotated[str, AfterValidator(_known_zone)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TlsSettings(_Section):
-    """TLS of the HL7 v2 listener. Files that change are read again; connections stay."""
-
-    certificate: Path = Field(description="PEM: the listener's certificate and its chain")
-    key: Path = Field(description="PEM: its private key, without a passphrase")
-    client_ca: Path | None = Field(None, description="PEM: who may sign senders' certificates")
-    require_client_certificate: bool = Field(
-        default=True, description="refuse senders without one (mutual TLS)"
-    )
-    handshake_timeout_s: float = Field(10.0, gt=0, description="until a connection is secured")
-
-    @model_validator(mode="after")
-    def _somebody_signs(self) -> Self:
-        if self.require_client_certificate and self.client_ca is None:
-            raise ValueError("require_client_certificate needs client_ca")
-        return self
-
-
-class MllpSettings(_Section):
-    """The HL7 v2 listener."""
-
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(2575, ge=0, le=65_535, description="port; 0 takes a free one")
-    max_message_bytes: int = Field(
-        16 * 2**20,
-        ge=2**16,
-        le=2**28,
-        description="larger messages are refused; 12 leads x 1000 Hz x 60 s are about 4.5 MB",
-    )
-    max_connections: int = Field(256, ge=1, description="further senders wait in the backlog")
-    max_connections_per_peer: int = Field(
-        128, ge=1, description="further ones from the same address are closed at once"
-    )
-    max_buffered_bytes: int = Field(
-        2**27,
-        ge=2**20,
-        description="of unanswered messages over all connections; beyond it reading pauses",
-    )
-    idle_timeout_s: float = Field(
-        3600.0, gt=0, description="a connection silent for longer is closed"
-    )
-    message_timeout_s: float = Field(
-        60.0, gt=0, description="from a message's first byte to its last, whatever comes between"
-    )
-    tls: TlsSettings | None = Field(None, description="without it: plain text")
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return _is_loopback(self.host)
-
-
-class SenderSettings(_Section):
-    """One sender. What is given has to fit, each list by one of its values; * and ? are jokers."""
-
-    applications: tuple[str, ...] = Field((), description="MSH-3, its first component")
-    facilities: tuple[str, ...] = Field((), description="MSH-4, its first component")
-    networks: tuple[IPv4Network | IPv6Network, ...] = Field(
-        (), description="addresses it connects from, as 10.20.0.0/16"
-    )
-    certificates: tuple[str, ...] = Field((), description="CN or SAN of its client certificate")
-    time_zone: ZoneName | None = Field(None, description="as the general one, for this sender")
-    default_charset: Charset | None = Field(None, description="as the general one")
-    acknowledge: Literal["auto", "original", "enhanced"] = Field(
-        "auto", description="the mode; auto: as MSH-15 and MSH-16 say"
-    )
-
-    @model_validator(mode="after")
-    def _is_somebody(self) -> Self:
-        if not (self.applications or self.facilities or self.networks or self.certificates):
-            raise ValueError("give applications, facilities, networks or certificates")
-        return self
-
-
-class HttpSettings(_Section):
-    """The FHIR interface and the health checks."""
-
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8080, ge=0, le=65_535, description="port; 0 takes a free one")
-    token: SecretStr | None = Field(
-        None,
-        min_length=16,
-        description="bearer token that requests below /fhir have to show; without it ECGs can be "
-        "posted on loopback alone",
-    )
-    max_body_bytes: int = Field(
-        16 * 2**20,
-        ge=2**16,
-        le=2**28,
-        description="larger bodies are refused; an Observation of 10 s at 500 Hz has about 200 kB",
-    )
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return _is_loopback(self.host)
-
-    @property
-    def takes_ecgs(self) -> bool:
-        """Whether ECGs can be posted: only by this machine, or by who shows the token."""
-        return self.loopback or self.token is not None
-
-
-class FhirSettings(_Section):
-    """The FHIR server that reports are posted to."""
-
-    base_url: str | None = Field(
-        None,
-        pattern=r"^https?://",
-        description="base URL; without it reports are only kept and served here",
-    )
-    token: SecretStr | None = Field(None, description="bearer token")
-    timeout_s: float = Field(30.0, gt=0, description="for one request")
-
-
-class ClientTlsSettings(_Section):
-    """TLS towards a receiver; its certificate and name are always verified."""
-
-    ca: Path | None = Field(
-        None, description="PEM: who may sign its certificate; by default whom this machine trusts"
-    )
-    certificate: Path | None = Field(None, description="PEM: our own, for mutual TLS")
-    key: Path | None = Field(None, description="PEM: its private key; by default beside it")
-
-
-class OruSettings(_Section):
-    """The HL7 v2 receiver that reports are sent to as ORU^R01."""
-
-    host: str | None = Field(None, description="its name or address; without it none is sent")
-    port: int = Field(2575, ge=1, le=65_535, description="its port")
-    timeout_s: float = Field(30.0, gt=0, description="for one answer")
-    sending_application: str = Field("HISBUNDLE", description="MSH-3")
-    sending_facility: str = Field("", description="MSH-4")
-    receiving_application: str = Field("", description="MSH-5")
-    receiving_facility: str = Field("", description="MSH-6")
-    tls: ClientTlsSettings | None = Field(None, description="without it: plain text")
-
-
-class DeliverySettings(_Section):
+class DeliverySettings(Section):
     """How long a report is sent again to a destination that does not take it."""
 
     max_attempts: int = Field(
@@ -199,7 +53,36 @@ class DeliverySettings(_Section):
     backoff_s: float = Field(2.0, gt=0, description="first wait; doubles, jittered, to an hour")
 
 
-class WorkerSettings(_Section):
+class StorageSettings(Section):
+    """Room for the database: what comes in is refused before nothing works any more."""
+
+    warn_free_bytes: int = Field(
+        4 * 2**30, ge=0, description="less free on the disk of the SQLite file is told in the log"
+    )
+    refuse_free_bytes: int = Field(
+        2**30, ge=0, description="with less, new messages are answered: come again later"
+    )
+    max_database_bytes: int | None = Field(
+        None, gt=0, description="the same for the database's own size; told from nine tenths on"
+    )
+
+
+class RetentionSettings(Section):
+    """How many days each kind is kept by `hisbundle retention run`; without a number for ever."""
+
+    messages_days: int | None = Field(None, ge=1, description="bytes of messages whose ECGs ended")
+    waveforms_days: int | None = Field(None, ge=1, description="samples of ECGs that ended")
+    assessments_days: int | None = Field(None, ge=1, description="findings, reports, deliveries")
+    errors_days: int | None = Field(
+        None, ge=1, description="refused messages, failed and undeliverable ECGs"
+    )
+    audit_days: int | None = Field(None, ge=180, description="the audit log")
+    recordings_days: int | None = Field(
+        None, ge=1, description="samples and windows of continuous recordings"
+    )
+
+
+class WorkerSettings(Section):
     """Scoring and delivery."""
 
     pool: Literal["threads", "prefork"] | None = Field(
@@ -215,6 +98,11 @@ class WorkerSettings(_Section):
         gt=0,
         description="pause between two looks for waiting work; by default 0.05 when embedded, "
         "where the sweep is the doorbell, and 5 with a broker",
+    )
+    heartbeat_file: Path | None = Field(
+        None,
+        description="touched every few seconds while the worker lives, for `hisbundle worker "
+        "--check`; one for each worker; by default worker.alive under data_dir",
     )
     ring_grace_s: float = Field(
         120.0,
@@ -237,6 +125,9 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(Path("var"), description="folder of the embedded default's database")
+    keys_dir: Path | None = Field(
+        None, description="folder of our signing keys; by default keys under data_dir"
+    )
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL URL; by default SQLite under data_dir"
     )
@@ -267,15 +158,43 @@ class Settings(BaseSettings):
         default=False,
         description="take messages of senders that no entry under senders fits",
     )
+    allow_later_schema: bool = Field(
+        default=False,
+        description="start on the schema of the release after this one, to roll back to this one",
+    )
+    mode: Literal["live", "silent"] = Field(
+        "live",
+        description="silent: everything is stored and measured, and nothing is sent: for the time "
+        "before a site goes live",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="of logs")
+    log_format: Literal["plain", "json"] = Field(
+        "plain", description="a line of text or a JSON object for each event"
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="collector of OpenTelemetry that gets each ECG's way as a trace, by HTTP",
+    )
     mllp: MllpSettings = MllpSettings()
     http: HttpSettings = HttpSettings()
-    fhir: FhirSettings = FhirSettings()
-    oru: OruSettings = OruSettings()
+    kafka: KafkaSettings = KafkaSettings()
     delivery: DeliverySettings = DeliverySettings()
+    critical: CriticalSettings = CriticalSettings()
     worker: WorkerSettings = WorkerSettings()
+    alarms: AlarmsSettings = AlarmsSettings()
+    storage: StorageSettings = StorageSettings()
+    retention: RetentionSettings = RetentionSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
+    roles: RolesSettings = RolesSettings()
     senders: dict[str, SenderSettings] = Field(
         {}, description="who may send; the first entry that fits a message counts"
+    )
+    sources: dict[DestinationName, SourceSettings] = Field(
+        {}, description="FHIR servers that ECGs are read from, by name"
+    )
+    destinations: dict[DestinationName, DestinationSettings] = Field(
+        {}, description="where reports go, by name; without one they are only served here"
     )
 
     @classmethod
@@ -293,18 +212,35 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _plaintext_stays_on_loopback(self) -> Self:
         places = [("http.host", self.http.host)]
+        if self.http.introspection is not None:
+            where = urlsplit(self.http.introspection.url)
+            places += [("http.introspection.url", where.hostname or "")] * (where.scheme == "http")
         if self.mllp.tls is None:
             places.append(("mllp.host", self.mllp.host))
-        url = urlsplit(self.fhir.base_url or "")
-        if url.scheme == "http":
-            places.append(("fhir.base_url", url.hostname or ""))
-        if self.oru.host and self.oru.tls is None:
-            places.append(("oru.host", self.oru.host))
+        others = {f"destinations.{name}": d.plaintext_host for name, d in self.destinations.items()}
+        others |= {f"sources.{name}": s.plaintext_host for name, s in self.sources.items()}
+        others |= {"kafka.bootstrap_servers": self.kafka.plaintext_host}
+        places += [(name, host) for name, host in others.items() if host is not None]
         for setting, host in places:
-            if not _is_loopback(host) and not self.allow_remote_plaintext:
+            if not is_loopback(host) and not self.allow_remote_plaintext:
                 raise ValueError(
                     f"{setting}: {host} is not loopback; set allow_remote_plaintext "
                     "only where the network itself protects patients' data"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_asked_for_beyond_loopback(self) -> Self:
+        if not self.http.loopback and not self.http.asks_for_tokens:
+            raise ValueError(
+                f"http.host: {self.http.host} is not loopback; set http.token, http.jwt or "
+                "http.introspection"
+            )
+        for name, source in self.sources.items():
+            if source.notify_token is not None and not self.http.asks_for_tokens:
+                raise ValueError(
+                    f"sources.{name}.notify_token: nobody asks for it; set http.token, http.jwt "
+                    "or http.introspection"
                 )
         return self
 
@@ -329,15 +265,19 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.data_dir.resolve() / 'hisbundle.db'}"
 
     @property
+    def heartbeat_file(self) -> Path:
+        """What the worker of this installation touches."""
+        return self.worker.heartbeat_file or self.data_dir / "worker.alive"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where our signing keys are."""
+        return self.keys_dir or self.data_dir / "keys"
+
+    @property
     def zone(self) -> ZoneInfo | None:
         """Zone of times that carry none."""
         return ZoneInfo(self.time_zone) if self.time_zone else None
-
-    @property
-    def destinations(self) -> tuple[str, ...]:
-        """Where reports go besides the own interface."""
-        given = {"fhir": self.fhir.base_url, "oru": self.oru.host}
-        return tuple(name for name, place in given.items() if place)
 
 
 def config_file() -> Path | None:
@@ -359,18 +299,14 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
-        ]
+        faults = [f"{_setting(e['loc'])}: {e['msg']}" for e in error.errors()]
         raise ConfigError("settings-invalid", "; ".join(faults)) from None
     except ValueError as error:  # TOML that cannot be parsed
         raise ConfigError("settings-invalid", f"{file}: {error}") from None
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _setting(loc: tuple[int | str, ...]) -> str:
+    """Return the name of what a fault is about."""
+    if loc[:1] == ("destinations",):  # pydantic puts the kind between name and setting
+        loc = (*loc[:2], *loc[3:])
+    return ".".join(map(str, loc)) or "settings"

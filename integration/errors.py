@@ -79,6 +79,7 @@ _TYPE = ("102", "Data type error")
 _TABLE = ("103", "Table value not found")
 _MESSAGE_TYPE = ("200", "Unsupported message type")
 _VERSION = ("203", "Unsupported version id")
+_UNKNOWN = ("204", "Unknown key identifier")
 _INTERNAL = ("207", "Application internal error")
 
 ANSWERS: dict[str, Answer] = {
@@ -105,9 +106,21 @@ ANSWERS: dict[str, Answer] = {
     "bundle-malformed": Answer("AR", *_SEQUENCE, 400, "structure"),
     "field-missing": Answer("AR", *_MISSING, 422, "required"),
     "not-ecg": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
+    "condition-ambiguous": Answer("AR", *_SEQUENCE, 412, "multiple-matches"),
+    # the Kafka record around it
+    "record-empty": Answer("AR", *_MISSING, 422, "required"),
+    "record-unreadable": Answer("AR", *_SEQUENCE, 400, "structure"),
+    "compression-malformed": Answer("AR", *_TYPE, 400, "structure"),
+    "compression-unsupported": Answer("AR", *_TYPE, 415, "not-supported"),
+    "event-unsupported": Answer("AR", *_VERSION, 422, "not-supported"),
     # who sent it
     "unknown-sender": Answer("AR", *_TABLE, 403, "forbidden"),
     "sender-not-allowed": Answer("AR", *_TABLE, 403, "forbidden"),
+    # what is decided on a report
+    "report-unknown": Answer("AR", *_UNKNOWN, 404, "not-found"),
+    "report-decided": Answer("AR", *_INTERNAL, 409, "conflict"),
+    "version-conflict": Answer("AR", *_INTERNAL, 412, "conflict"),
+    "decision-malformed": Answer("AR", *_TYPE, 422, "value"),
     # whose ECG it is
     "patient-missing": Answer("AR", *_MISSING, 422, "required"),
     "patient-ambiguous": Answer("AR", *_SEQUENCE, 422, "business-rule"),
@@ -150,6 +163,7 @@ ANSWERS: dict[str, Answer] = {
     "checksum-mismatch": Answer("AR", *_TYPE, 422, "value"),
     # not the sender's fault
     "store-unavailable": Answer("AE", *_INTERNAL, 503, "transient"),
+    "store-full": Answer("AE", *_INTERNAL, 503, "transient"),
     "message-timeout": Answer("AE", *_INTERNAL, 503, "timeout"),
     "overloaded": Answer("AE", *_INTERNAL, 503, "throttled"),
     "internal-error": Answer("AE", *_INTERNAL, 500, "exception"),

@@ -17,7 +17,6 @@ from uuid import UUID
 import orjson
 
 from db.records import MessageState, NewExam, NewMessage, keepable
-from db.store import Store
 from integration.errors import Refused
 from integration.fhir.answering import (
     Kept,
@@ -34,6 +33,7 @@ from integration.fhir.codes import Json
 from integration.fhir.decode import exams_by_unit, resources_of, units_of
 from integration.fhir.element import Element
 from integration.fhir.parsing import parse_resource
+from integration.inbox import Inbox, tell_ecgs
 
 PROTOCOL = "fhir"
 _METHODS = ("POST", "PUT", "")
@@ -70,7 +70,7 @@ class FhirIntake:
 
     def __init__(
         self,
-        store: Store,
+        store: Inbox,
         ring: Callable[[Sequence[UUID]], None] | None,
         *,
         zone: tzinfo | None = None,
@@ -199,9 +199,46 @@ class FhirIntake:
             self._ring(receipt.exam_ids)
         told = (state, message.id, message.original_size, len(receipt.exam_ids), receipt.duplicate)
         _log.info("fhir body %s id=%s bytes=%d new_ecgs=%d duplicate=%s reason=%s", *told, reason)
+        tell_ecgs(receipt)
         if receipt.conflict:
             _log.warning("message %s shares its control id with another one", message.id)
         return Kept.from_bytes(receipt.answer)
+
+
+def exams_in(raw: bytes, zone: tzinfo | None) -> tuple[str, list[NewExam]]:
+    """Read an Observation or a Bundle that nobody waits to be answered for: all of it or none.
+
+    Args:
+        raw: the body.
+        zone: of times without one, which R4 forbids.
+
+    Returns:
+        The sender's own name for the body, or "", and its ECGs.
+
+    Raises:
+        Refused: with a reason of `integration.errors.ANSWERS` and, where known, the place.
+    """
+    resource = parse_resource(raw)
+    bundled = resource["resourceType"] == "Bundle"
+    kind = _kind(resource, Interaction.BUNDLE if bundled else Interaction.CREATE)
+    resources = resources_of(resource)
+    _check_methods(resource)
+    if kind == "message":
+        _message_header(resources)
+    found = exams_by_unit(units_of(resources), resources, zone)
+    return _control_id(resource), [exam for exams in found for exam in exams]
+
+
+def interaction_of(raw: bytes) -> Interaction:
+    """Return where a body would have been posted.
+
+    Raises:
+        Refused: as `parse_resource`.
+    """
+    resource = parse_resource(raw)
+    if resource["resourceType"] != "Bundle":
+        return Interaction.CREATE
+    return Interaction.MESSAGE if resource.get("type") == "message" else Interaction.BUNDLE
 
 
 def received_resource(raw: bytes, kind: str, ordinal: int | None) -> Json | None:

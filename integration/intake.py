@@ -14,7 +14,6 @@ from uuid import UUID
 from db.clinical import Clinical
 from db.errors import StoreUnavailable
 from db.records import MessageState, NewExam, NewMessage
-from db.store import Store
 from integration.errors import Refused, answer_to, as_refused
 from integration.hl7v2.ack import Fault, acknowledge
 from integration.hl7v2.batch import encode_batch_answer, is_batch, split_batch
@@ -23,6 +22,7 @@ from integration.hl7v2.decode import Kind, decode
 from integration.hl7v2.framing import Frame, Junk, Received
 from integration.hl7v2.header import Header, parse_batch_header, parse_header
 from integration.hl7v2.modes import BETWEEN_ANSWERS, AckMode, answers
+from integration.inbox import Inbox, tell_ecgs
 from integration.senders import DENIED, Peer, Senders
 from model.errors import EcgError
 
@@ -54,7 +54,7 @@ class Hl7Intake:
 
     def __init__(
         self,
-        store: Store,
+        store: Inbox,
         ring: Callable[[Sequence[UUID]], None] | None,
         senders: Senders,
         *,
@@ -142,6 +142,7 @@ class Hl7Intake:
             receipt.duplicate,
             reason,
         )
+        tell_ecgs(receipt)
         if receipt.conflict:
             _log.warning("message %s shares its control id with another one", message.id)
         if verdict.denied and reason:
@@ -163,7 +164,9 @@ class Hl7Intake:
             charset, mode = sender.default_charset, sender.ack_mode
             if charset != self._senders.default.default_charset:
                 header = parse_header(received.payload, charset)
-            decoded = decode(received.payload, default_charset=charset, zone=sender.zone)
+            decoded = decode(
+                received.payload, default_charset=charset, zone=sender.zone, dialect=sender.leads
+            )
         except EcgError as error:
             return _refused(header, as_refused(error), mode)
         except Refused as error:

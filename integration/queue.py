@@ -19,6 +19,7 @@ from integration.config import Settings
 
 SCORE = "hisbundle.score"
 DELIVER = "hisbundle.deliver"
+READ_ON = "hisbundle.read_on"  # with a continuous recording
 QUEUE = "hisbundle"
 
 _PENDING_RINGS = 10_000

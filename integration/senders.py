@@ -5,17 +5,18 @@ the network that it comes from and the client certificate that it came with. A m
 names is refused as `unknown-sender`, one that comes from elsewhere as `sender-not-allowed`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from zoneinfo import ZoneInfo
 
-from integration.config import SenderSettings, Settings
+from integration.config import Settings
 from integration.errors import ConfigError, Refused
 from integration.hl7v2.header import Header
 from integration.hl7v2.modes import AckMode
+from integration.hl7v2.settings import SenderSettings
 
 DENIED = frozenset({"unknown-sender", "sender-not-allowed"})
 
@@ -27,10 +28,12 @@ class Peer:
     Attributes:
         address: IP address.
         certificate_names: CN and SAN of its verified client certificate; none without one.
+        replayed: whether this is a message that is here already, let in when it came.
     """
 
     address: str
     certificate_names: frozenset[str] = frozenset()
+    replayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class Sender:
         default_charset: Python codec of messages whose MSH-18 is empty.
         zone: of time stamps without one, or None.
         ack_mode: original, enhanced, or as each message says.
+        leads: its own word for a lead, a code or a name -> the lead.
     """
 
     name: str
     default_charset: str
     zone: tzinfo | None
     ack_mode: AckMode = AckMode.AUTO
+    leads: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Entry:
 
     def admits(self, peer: Peer) -> bool:
         """Tell whether this sender may be there."""
+        if peer.replayed:
+            return True
         address = ip_address(peer.address)
         mapped = getattr(address, "ipv4_mapped", None) or address  # of a socket for both versions
         near = not self.networks or any(mapped in network for network in self.networks)
@@ -131,6 +138,7 @@ def _entry(name: str, settings: SenderSettings, default: Sender) -> Entry:
         settings.default_charset or default.default_charset,
         ZoneInfo(settings.time_zone) if settings.time_zone else default.zone,
         AckMode(settings.acknowledge),
+        settings.leads,
     )
     return Entry(
         sender,

@@ -1,6 +1,7 @@
 """`hisbundle bench`: one command a thing to measure."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from integration.cli.bench_fhir import fhir
+from integration.cli.bench_kafka import kafka
 from integration.cli.bench_mllp import mllp, numbers
 from integration.cli.progress import progress
+from integration.cli.recordings import recordings
+from integration.formats import read_ecgs
+from model.ecg import Ecg
+from model.simulate import KINDS, simulate
 
 MAX_BATCH, MAX_THREADS = 256, 64
 
@@ -19,7 +26,9 @@ def bench() -> None:
     """Measure how fast this machine is."""
 
 
+bench.add_command(kafka)
 bench.add_command(mllp)
+bench.add_command(fhir)
 
 
 @bench.command()
@@ -69,6 +78,54 @@ def model(
         click.echo(json.dumps(figures, indent=2))
     else:
         _print(figures)
+
+
+@bench.command()
+@click.argument("count", type=click.IntRange(1, 10**9))
+@click.option(
+    "--resume",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JSON file of the counts; where it exists, the soak goes on from there",
+)
+@click.option(
+    "--data-path",
+    type=click.Path(path_type=Path, exists=True),
+    help="folder of recordings, each read once before the simulated ECGs",
+)
+@click.option(
+    "--model-path", type=click.Path(path_type=Path), help="bundle folder [default: the shipped one]"
+)
+def soak(*, count: int, file: Path, data_path: Path | None, model_path: Path | None) -> None:
+    """Score COUNT ten-second ECGs, counted; killed and begun again it goes on.
+
+    Gate, filter, network and calibration of one process, as in a worker; 12 leads, 100 Hz, no two
+    ECGs alike.
+    """
+    from model.detector import Detector  # noqa: PLC0415 (loads ONNX Runtime)
+    from model.soak import soak as soaking  # noqa: PLC0415
+
+    paths = [path for path, must_be in recordings([data_path]) if must_be] if data_path else []
+    with progress("soak", count) as advance:
+        told = soaking(
+            Detector.load(model_path),
+            _real_then_simulated(paths),
+            count,
+            file,
+            source={"real": len(paths), "simulated": "the rest"},
+            on_ecg=advance,
+        )
+    click.echo(json.dumps(told))
+
+
+def _real_then_simulated(paths: list[Path]) -> Callable[[int], Ecg]:
+    def ecg_of(number: int) -> Ecg:
+        if number < len(paths):
+            return read_ecgs(paths[number])[0].ecg
+        return simulate(KINDS[number % len(KINDS)], seed=number, sampling_rate_hz=100.0)
+
+    return ecg_of
 
 
 def _print(figures: dict[str, Any]) -> None:

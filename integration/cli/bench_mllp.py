@@ -5,30 +5,25 @@ import json
 import os
 import platform
 import re
-import signal
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from integration.cli.bench_serving import LISTENER, quantiles_ms, resident_mib, serving
 from integration.cli.progress import progress
 
 PEER = "hl7"  # a package of the development extra
 _PEER_LIMIT_BYTES = 8 * 2**20  # its server's own default breaks on an ECG
 _PLACE = b"%%%%%%%%%%%%"  # where a message's own MSH-10 goes
-_PATIENCE_S = 60.0
 _MAX_CONNECTIONS = 100
 _SMALL = (
     "MSH|^~\\&|BENCH|WARD|HIS|HOSP|20260102030405+0100||ADT^A01^ADT_A01|{}|P|2.5.1",
@@ -157,9 +152,9 @@ def ecg_message() -> bytes:
 
 
 def _measure(load: _Load, port: int, pid: int) -> dict[str, Any]:
-    before = _resident_mib(pid)
+    before = resident_mib(pid)
     seconds, waits_ms, refused = asyncio.run(_send(load, port))
-    cuts = statistics.quantiles(waits_ms, n=100, method="inclusive") if waits_ms[1:] else []
+    p50_ms, p99_ms = quantiles_ms(waits_ms)
     return {
         "kind": load.kind,
         "bytes": len(load.template),
@@ -167,10 +162,10 @@ def _measure(load: _Load, port: int, pid: int) -> dict[str, Any]:
         "messages": len(waits_ms),
         "not_accepted": refused,
         "per_second": round(len(waits_ms) / seconds, 1),
-        "ack_p50_ms": round(cuts[49] if cuts else waits_ms[0], 2),
-        "ack_p99_ms": round(cuts[98] if cuts else waits_ms[0], 2),
+        "ack_p50_ms": p50_ms,
+        "ack_p99_ms": p99_ms,
         "resident_before_mib": before,
-        "resident_after_mib": _resident_mib(pid),
+        "resident_after_mib": resident_mib(pid),
     }
 
 
@@ -198,21 +193,10 @@ async def _send(load: _Load, port: int) -> tuple[float, list[float], int]:
     return time.perf_counter() - started, waits_ms, refused
 
 
-def _resident_mib(pid: int) -> float:
-    """Return the memory that a process occupies."""
-    told = subprocess.run(  # noqa: S603 - numbers only
-        ["ps", "-o", "rss=", "-p", str(pid)],  # noqa: S607 - wherever this system has it
-        capture_output=True,
-        check=True,
-    )
-    return round(int(told.stdout) / 1024, 1)
-
-
 @contextmanager
 def _hisbundle() -> Iterator[tuple[int, int]]:
     """Run a listener without a worker; yield its port and process id."""
-    command = [sys.executable, "-P", "-m", "integration", "serve", "--no-worker"]
-    with _serving(command, re.compile(r"listening mllp=[^ ]*:(\d+)")) as told:
+    with serving(LISTENER, re.compile(r"listening mllp=[^ ]*:(\d+)")) as told:
         yield told
 
 
@@ -220,38 +204,8 @@ def _hisbundle() -> Iterator[tuple[int, int]]:
 def _peer() -> Iterator[tuple[int, int]]:
     """Run the other package's server; yield its port and process id."""
     program = "from integration.cli.bench_mllp import serve_peer; serve_peer()"
-    with _serving([sys.executable, "-P", "-c", program], re.compile(r"port (\d+)")) as told:
+    with serving([sys.executable, "-P", "-c", program], re.compile(r"port (\d+)")) as told:
         yield told
-
-
-@contextmanager
-def _serving(command: list[str], told: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("HISBUNDLE_")}
-    with tempfile.TemporaryDirectory(prefix="hisbundle-bench-") as name:
-        settings = {
-            "HISBUNDLE_DATA_DIR": name,
-            "HISBUNDLE_MLLP__PORT": "0",
-            "HISBUNDLE_HTTP__PORT": "0",
-        }
-        log = Path(name) / "log.txt"
-        with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                command, cwd=name, env=inherited | settings, stdout=output, stderr=output
-            )
-        try:
-            yield _port(process, log, told), process.pid
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-
-
-def _port(process: subprocess.Popen[bytes], log: Path, told: re.Pattern[str]) -> int:
-    deadline = time.monotonic() + _PATIENCE_S
-    while process.poll() is None and time.monotonic() < deadline:
-        if found := told.search(log.read_text(errors="replace")):
-            return int(found[1])
-        time.sleep(0.05)
-    raise click.ClickException(f"the server did not start: {log.read_text(errors='replace')}")
 
 
 def _peer_version() -> str | None:

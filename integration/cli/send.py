@@ -48,7 +48,9 @@ def send() -> None:
 @send.command()
 @click.argument("files", nargs=-1, required=True, type=_FILE)
 @click.option("--host", default="127.0.0.1", show_default=True, help="where the listener is")
-@click.option("--port", default=2575, show_default=True, type=click.IntRange(1, 65_535))
+@click.option(
+    "--port", default=2575, show_default=True, type=click.IntRange(1, 65_535), help="its port"
+)
 @click.option(
     "--timeout",
     "timeout_s",

@@ -22,5 +22,5 @@ def serve(*, with_worker: bool | None) -> None:
     from integration.server import run  # noqa: PLC0415 - help stays quick
 
     settings = load_settings()
-    logs.set_up(settings.log_level)
+    logs.set_up(settings.log_level, settings.log_format)
     run(settings, with_worker=settings.embedded if with_worker is None else with_worker)

@@ -3,33 +3,48 @@
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from db.migrate import check
 from db.records import ExamSummary, Status
 from db.store import Store
+from integration.cli.access import needs
 from integration.config import load_settings
+from integration.database import open_store
+from integration.security.roles import Role
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @click.option("--last", default=10, show_default=True, help="newest ECGs to list")
+@needs(Role.VIEWER)
 def status(*, as_json: bool, last: int) -> None:
     """Show what arrived and what became of it; no patient data."""
-    database = load_settings().database
-    check(database)
-    store = Store.open(database)
+    store = open_store(load_settings())
     try:
         counts, exams = store.status(datetime.now(UTC)), store.recent_exams(last)
+        oversight = _oversight(store)
     finally:
         store.close()
     if as_json:
-        click.echo(json.dumps(asdict(counts) | {"recent": [exam_line(e) for e in exams]}))
+        told = asdict(counts) | oversight | {"recent": [exam_line(e) for e in exams]}
+        click.echo(json.dumps(told))
     else:
-        _print(counts, exams)
+        _print(counts, oversight, exams)
+
+
+def _oversight(store: Store) -> dict[str, object]:
+    """Return what somebody may have to see: silent ECGs, critical findings, stops."""
+    silent = store.rehearsal()
+    waiting, escalated = store.open_alerts()
+    return {
+        "silent": asdict(silent) | {"flagged_per_100": silent.flagged_per_100},
+        "critical": {"unanswered": waiting, "escalated": escalated},
+        "stopped_models": [stop.model for stop in store.model_stops()],
+    }
 
 
 def exam_line(exam: ExamSummary) -> dict[str, object]:
@@ -48,7 +63,21 @@ def exam_line(exam: ExamSummary) -> dict[str, object]:
     }
 
 
-def _print(counts: Status, exams: tuple[ExamSummary, ...]) -> None:
+def _print_oversight(console: Console, told: dict[str, Any]) -> None:
+    silent, critical = told["silent"], told["critical"]
+    if silent["assessed"]:
+        rate = f"{silent['flagged_per_100']:.1f} flags in 100 ECGs, {silent['critical']} critical"
+        console.print(f"     silent: {silent['assessed']} ECGs, {rate}", highlight=False)
+    if critical["unanswered"]:
+        late = f"{critical['escalated']} of them escalated"
+        console.print(
+            f"   critical: {critical['unanswered']} not answered, {late}", highlight=False
+        )
+    if stopped := told["stopped_models"]:
+        console.print(f"    stopped: {', '.join(stopped)}", highlight=False)
+
+
+def _print(counts: Status, oversight: dict[str, object], exams: tuple[ExamSummary, ...]) -> None:
     console = Console()
     for title, by_state in (
         ("messages", counts.messages),
@@ -64,6 +93,7 @@ def _print(counts: Status, exams: tuple[ExamSummary, ...]) -> None:
         )
     if counts.oldest_waiting_s is not None:
         console.print(f"    waiting: oldest for {counts.oldest_waiting_s:.0f} s", highlight=False)
+    _print_oversight(console, oversight)
     if exams:
         table = Table("received", "control id", "state", "quality", "anomaly", "flagged", "id")
         for exam in exams:

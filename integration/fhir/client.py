@@ -2,16 +2,21 @@
 
 A transaction of conditional creates may be posted any number of times, so everything that is not
 clearly the server's last word is tried again; how often is the caller's business. Where EHRs hide
-a fatal error behind a 500, that bound is what ends the trying.
+a fatal error behind a 500, that bound is what ends the trying. What a server says of itself, not of
+this report, has reasons of its own: an outage is no try, and a server that does not let us in, or
+is another one than we think, is the administrator's to mend.
 
 | answer                                             | raised   | reason                       |
 |----------------------------------------------------|----------|------------------------------|
 | 2xx, every entry 2xx                               | -        | -                            |
 | no connection, broken connection, bad certificate  | TryLater | `destination-unreachable`    |
 | too slow                                           | TryLater | `destination-timeout`        |
-| 408, 409, 425, 429, 5xx                            | TryLater | `destination-busy`           |
+| 429, 502, 503, 504                                 | TryLater | `destination-unavailable`    |
+| 408, 409, 425, every other 5xx                     | TryLater | `destination-busy`           |
 | 2xx, but no readable transaction-response          | TryLater | `destination-answer-invalid` |
-| every other status, redirects among them           | Refused  | `destination-refused`        |
+| 401, 403                                           | Refused  | `destination-denied`         |
+| redirects, 404, 405, 410, 415, of the whole        | Refused  | `destination-misconfigured`  |
+| every other status                                 | Refused  | `destination-refused`        |
 
 An entry's status counts like the response's own. Proxies and additional certificate authorities
 are taken from the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR), as usual.
@@ -20,6 +25,7 @@ are taken from the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_D
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -29,16 +35,35 @@ from pydantic import SecretStr
 
 from integration.errors import ConfigError, Refused, TryLater
 from integration.fhir.codes import Json
+from integration.fhir.profiles import condition_of
+from integration.fhir.revision import sendable
 
 MAX_RESPONSE_BYTES = 4 * 2**20
-_TRANSIENT = {408, 409, 425, 429}
+_UNAVAILABLE = {429, 502, 503, 504}
+_TRANSIENT = {408, 409, 425}
+_DENIED = {401, 403}
+_MISCONFIGURED = {*range(300, 400), 404, 405, 410, 415}
 _FHIR_JSON = "application/fhir+json"
 _MAX_ISSUES = 3
 # What of an OperationOutcome is kept: codes of the standard and plain element paths. Its texts, and
 # paths with values in them, may quote the patient.
 _ISSUE_CODE = re.compile(r"[a-z-]{1,30}")
 _PATH = re.compile(r"[A-Za-z]+(\.[A-Za-z]+(\[(x|\d{1,3})\])?|\.\d{1,3})*")
-_LOCATION = re.compile(r"(?:^|/)(DiagnosticReport/[A-Za-z0-9.-]{1,64})(?:/_history/|$)")
+_LOCATION = re.compile(r"(?:^|/)([A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/|$)")
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a resource is, `Kind/id`, and the status with which it came there."""
+
+    status: int
+    reference: str
+
+    @property
+    def told(self) -> str:
+        """Both in short."""
+        return f"{self.status} {self.reference}"
 
 
 class FhirClient:
@@ -53,6 +78,7 @@ class FhirClient:
         base_url: str,
         *,
         token: SecretStr | None = None,
+        auth: httpx.Auth | None = None,
         timeout_s: float = 30.0,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
@@ -67,7 +93,9 @@ class FhirClient:
         self._timeout_s = timeout_s
         self._max_response_bytes = max_response_bytes
         # A redirect would carry the patient and the token to a place nobody configured.
-        self._http = httpx.Client(headers=headers, timeout=timeout_s, follow_redirects=False)
+        self._http = httpx.Client(
+            headers=headers, auth=auth, timeout=timeout_s, follow_redirects=False
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -80,14 +108,65 @@ class FhirClient:
             TryLater: see the table above; with the wait that the server asked for.
             Refused: see the table above.
         """
-        response, body = self._post(orjson.dumps(bundle))
+        response, body = self._exchange("POST", self._url, orjson.dumps(sendable(bundle)))
         answer = _parsed(body)
-        _judge(response.status_code, answer, response.headers.get("retry-after"))
+        _judge_whole(response.status_code, answer, response.headers.get("retry-after"))
         return _read_answer(bundle, answer)
 
-    def _post(self, content: bytes) -> tuple[httpx.Response, bytes]:
+    def write(self, entry: Json) -> Place:
+        """Create or update one resource, as the entry of a transaction asks for it.
+
+        Raises:
+            TryLater: see the table above.
+            Refused: see the table above.
+        """
+        asked = entry["request"]
+        headers = {}
+        url = f"{self._url}/{asked['url']}"
+        if asked["method"] == "POST":
+            headers["If-None-Exist"] = condition_of(entry)
+        else:
+            url = f"{self._url}/{asked['url'].partition('?')[0]}?{condition_of(entry)}"
+        content = orjson.dumps(entry["resource"])
+        response, body = self._exchange(asked["method"], url, content, headers)
+        answer = _parsed(body)
+        status = response.status_code
+        _judge_whole(status, answer, response.headers.get("retry-after"))
+        kind = entry["resource"]["resourceType"]
+        id_ = _id_in(response.headers.get("location"), kind) or _id_of(answer, kind)
+        if id_ is None:
+            found = self.search(kind, dict(httpx.QueryParams(condition_of(entry))))
+            if len(found) != 1:
+                raise _invalid("it does not tell where the resource is")
+            id_ = found[0]
+        return Place(status, f"{kind}/{id_}")
+
+    def search(self, kind: str, parameters: dict[str, str]) -> list[str]:
+        """Return the ids of what a search finds, of its first page.
+
+        Raises:
+            TryLater: see the table above.
+            Refused: see the table above.
+        """
+        url = f"{self._url}/{kind}?{httpx.QueryParams(parameters)}"
+        response, body = self._exchange("GET", url)
+        answer = _parsed(body)
+        _judge_whole(response.status_code, answer, response.headers.get("retry-after"))
+        if not isinstance(answer, dict) or answer.get("type") != "searchset":
+            raise _invalid("not a searchset")
+        entries = answer.get("entry") or []
+        resources = [e.get("resource") for e in entries if isinstance(e, dict)]
+        return [id_ for resource in resources if (id_ := _id_of(resource, kind))]
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[httpx.Response, bytes]:
         try:
-            with self._http.stream("POST", self._url, content=content) as response:
+            with self._http.stream(method, url, content=content, headers=headers) as response:
                 return response, b"".join(self._limited(response))
         except httpx.TimeoutException:
             raise TryLater(
@@ -136,18 +215,33 @@ def _checked(base_url: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL()
     if url.scheme not in {"http", "https"} or not url.host:
-        raise ConfigError("fhir-url-invalid", "fhir.base_url is not an http or https URL")
+        raise ConfigError("fhir-url-invalid", "base_url is not an http or https URL")
     return base_url.rstrip("/")
 
 
-def _judge(status: int, outcome: object, retry_after: str | None = None) -> None:
-    """Return on success, raise otherwise."""
+def _judge(status: int, outcome: object) -> None:
+    """Return on success of an entry, raise otherwise."""
     if 200 <= status < 300:
         return
     detail = f"status {status}{_issues(outcome)}"
-    if status in _TRANSIENT or status >= 500:
-        raise TryLater("destination-busy", detail, retry_after_s(retry_after, datetime.now(UTC)))
+    if status in _TRANSIENT | _UNAVAILABLE or status >= 500:
+        raise TryLater("destination-busy", detail)
     raise Refused("destination-refused", detail)
+
+
+def _judge_whole(status: int, outcome: object, retry_after: str | None) -> None:
+    """Return on success of the request, raise otherwise."""
+    detail = f"status {status}{_issues(outcome)}"
+    wait_s = retry_after_s(retry_after, datetime.now(UTC))
+    if status in _UNAVAILABLE:
+        raise TryLater("destination-unavailable", detail, wait_s)
+    if wait_s is not None and (status in _TRANSIENT or status >= 500):
+        raise TryLater("destination-busy", detail, wait_s)
+    if status in _DENIED:
+        raise Refused("destination-denied", detail)
+    if status in _MISCONFIGURED:
+        raise Refused("destination-misconfigured", detail)
+    _judge(status, outcome)
 
 
 def _read_answer(bundle: Json, answer: object) -> str:
@@ -172,8 +266,20 @@ def _read_answer(bundle: Json, answer: object) -> str:
 
 
 def _told(status: int, location: object) -> str:
+    id_ = _id_in(location, "DiagnosticReport")
+    return f"{status} DiagnosticReport/{id_}" if id_ else str(status)
+
+
+def _id_in(location: object, kind: str) -> str | None:
     found = _LOCATION.search(location) if isinstance(location, str) else None
-    return f"{status} {found[1]}" if found else str(status)
+    return found[2] if found and found[1] == kind else None
+
+
+def _id_of(resource: object, kind: str) -> str | None:
+    if not isinstance(resource, dict) or resource.get("resourceType") != kind:
+        return None
+    id_ = resource.get("id")
+    return id_ if isinstance(id_, str) and _ID.fullmatch(id_) else None
 
 
 def _status(response: object) -> int | None:

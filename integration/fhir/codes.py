@@ -5,6 +5,7 @@ SNOMED browser's own wording is left out, so that no release of it contradicts u
 """
 
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 from model.ecg import LEADS_12
 from model.findings import ABNORMALITY_TYPES, RHYTHM_NAMES, TYPE_NAMES
@@ -21,9 +22,11 @@ AI_DEVICE_TYPES = "http://hl7.org/fhir/uv/aitransparency/CodeSystem/AIdeviceType
 # Ours. Values under ID are `<exam id>` and `<exam id>-<slug>`; under MODEL the bundle's SHA-256.
 ID = "urn:hisbundle:id"
 MODEL = "urn:hisbundle:model"
+NAMESPACE = uuid5(NAMESPACE_OID, ID)
 MESSAGE = "urn:hisbundle:message"
 OBSERVATION = "urn:hisbundle:observation"
 RHYTHMS = "urn:hisbundle:rhythm"
+DECISIONS = "urn:hisbundle:decision"
 QUALITY = "urn:hisbundle:signal-quality"
 QUALITY_REASON = "urn:hisbundle:signal-quality-reason"
 
@@ -49,6 +52,7 @@ CARDIOLOGY = concept(coding(LOINC, "LP29708-2", "Cardiology"))
 ELECTROCARDIAC = concept(coding(f"{_HL7}/v2-0074", "EC"))
 EKG_STUDY = concept(coding(LOINC, "11524-6", "EKG study"))
 PROCEDURE = concept(coding(f"{_HL7}/observation-category", "procedure", "Procedure"))
+ALERT = concept(coding(f"{_HL7}/communication-category", "alert", "Alert"))
 PLACER = concept(coding(f"{_HL7}/v2-0203", "PLAC", "Placer Identifier"))
 FILLER = concept(coding(f"{_HL7}/v2-0203", "FILL", "Filler Identifier"))
 
@@ -58,6 +62,7 @@ HAS_INLINE_LABELS = coding(f"{_HL7}/v3-ActCode", "PROCESSINLINELABEL")
 ARTIFICIAL_INTELLIGENCE = concept(coding(AI_DEVICE_TYPES, "Artificial-Intelligence"))
 DEEP_LEARNING = concept(coding(AI_DEVICE_TYPES, "Deep-Learning-Models"))
 AUTHOR = concept(coding(f"{_HL7}/provenance-participant-type", "author", "Author"))
+VERIFIER = concept(coding(f"{_HL7}/provenance-participant-type", "verifier", "Verifier"))
 
 # "Presence / absence ... based on the established threshold of the performed test": neither says
 # normal (v3-ObservationInterpretation).

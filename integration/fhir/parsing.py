@@ -11,6 +11,7 @@ import orjson
 from integration.errors import Refused
 from integration.fhir.codes import Json
 from integration.fhir.element import Element
+from integration.fhir.xml import is_xml, resource_of_xml
 
 MAX_DEPTH = 64
 _MAX_CONTAINERS = 200_000
@@ -18,7 +19,22 @@ _MAX_VALUES = 1_000_000
 
 
 def parse_resource(raw: bytes) -> Json:
-    """Return the resource.
+    """Return the resource, as JSON also where it came as XML; the bytes themselves tell which.
+
+    Raises:
+        Refused: `json-malformed` (also for bytes that are not UTF-8), `json-too-complex`; of XML
+            the reasons of `resource_of_xml`.
+    """
+    resource = resource_of_xml(raw) if is_xml(raw) else parse_object(raw)
+    kind = resource.get("resourceType")
+    if not isinstance(kind, str) or not kind.isascii() or not kind.isalpha() or len(kind) > 64:
+        raise Element(resource, "Resource").refusal("json-malformed", "no resourceType")
+    _check_depth(resource)
+    return resource
+
+
+def parse_object(raw: bytes) -> Json:
+    """Return a JSON object.
 
     Raises:
         Refused: `json-malformed` (also for bytes that are not UTF-8), `json-too-complex`.
@@ -27,18 +43,14 @@ def parse_resource(raw: bytes) -> Json:
     if containers > _MAX_CONTAINERS or raw.count(b",") > _MAX_VALUES:
         raise Refused("json-too-complex", "too many elements")
     try:
-        resource = orjson.loads(raw)
+        found = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         # Its message quotes nothing of the body.
         detail = f"no JSON in UTF-8: line {error.lineno}, column {error.colno}"
         raise Refused("json-malformed", detail) from None
-    if not isinstance(resource, dict):
+    if not isinstance(found, dict):
         raise Refused("json-malformed", "a resource is a JSON object")
-    kind = resource.get("resourceType")
-    if not isinstance(kind, str) or not kind.isascii() or not kind.isalpha() or len(kind) > 64:
-        raise Element(resource, "Resource").refusal("json-malformed", "no resourceType")
-    _check_depth(resource)
-    return resource
+    return found
 
 
 def _check_depth(resource: Json) -> None:

@@ -1,4 +1,4 @@
-"""What the read-only interface answers, without HTTP and without a store."""
+"""What the interface answers, without HTTP and without a store."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,10 +7,11 @@ from urllib.parse import urlencode
 
 from db.records import StoredReport
 from integration.fhir.codes import ID, Json
+from integration.fhir.confirming import OPERATION
 from integration.fhir.search import MAX_COUNT, Query
 
-FHIR_JSON = "application/fhir+json"
-SERVED = ("DiagnosticReport", "Observation", "Device", "Provenance")
+FHIR_JSON, FHIR_XML = "application/fhir+json", "application/fhir+xml"
+SERVED = ("DiagnosticReport", "Observation", "Device", "Provenance", "Communication")
 
 _SEARCH_PARAMETERS = {
     "_id": ("token", "the id of the exam"),
@@ -40,11 +41,31 @@ def resources_of(report: StoredReport) -> dict[tuple[str, str], Json]:
         entry["fullUrl"]: f"{resource['resourceType']}/{resource['id']}"
         for entry, resource in zip(report.bundle["entry"], found, strict=True)
     }
-    return {
+    served: dict[tuple[str, str], Json] = {
         (resource["resourceType"], resource["id"]): {
             name: _relative(value, names) for name, value in resource.items()
         }
         for resource in found
+    }
+    for (kind, _), resource in served.items():
+        if kind == "DiagnosticReport":
+            resource["meta"] = {"versionId": str(report.version)} | resource.get("meta", {})
+    return served
+
+
+def report_resource(report: StoredReport) -> Json:
+    """Return the DiagnosticReport of a version."""
+    return resources_of(report)["DiagnosticReport", str(report.exam_id)]
+
+
+def history(base: str, versions: Sequence[StoredReport]) -> Json:
+    """Return the versions of a report as a Bundle, the newest first (R4, http.html#history)."""
+    entries = [_past(base, version) for version in versions]
+    return {
+        "resourceType": "Bundle",
+        "type": "history",
+        "total": len(entries),
+        "entry": entries,
     }
 
 
@@ -72,27 +93,50 @@ def searchset(base: str, query: Query, total: int, page: Sequence[StoredReport])
     return bundle | ({"entry": matches + included} if matches else {})
 
 
+def _past(base: str, version: StoredReport) -> Json:
+    place = f"DiagnosticReport/{version.exam_id}"
+    made = version.version == 1
+    return {
+        "fullUrl": f"{base}/{place}",
+        "resource": report_resource(version),
+        "request": {"method": "POST", "url": "DiagnosticReport"}
+        if made
+        else {"method": "PUT", "url": place},
+        "response": {
+            "status": "201" if made else "200",
+            "etag": f'W/"{version.version}"',
+            "lastModified": version.issued_at.isoformat(timespec="milliseconds"),
+        },
+    }
+
+
 def outcome(code: str, diagnostics: str) -> Json:
     """Return an OperationOutcome with one error."""
     issue = {"severity": "error", "code": code, "diagnostics": diagnostics}
     return {"resourceType": "OperationOutcome", "issue": [issue]}
 
 
-def capabilities(base: str, *, takes_ecgs: bool = False) -> Json:
+def capabilities(base: str, *, takes_ecgs: bool = False, takes_decisions: bool = False) -> Json:
     """Return the CapabilityStatement: this much, and no more.
 
     Args:
         base: URL of this interface.
         takes_ecgs: whether ECGs can be posted.
+        takes_decisions: whether reports can be confirmed, overridden and rejected.
     """
     rest: Json = {"mode": "server", "resource": [_capability(kind) for kind in (*SERVED, "Binary")]}
     if takes_ecgs:
         _add_taking(rest)
+    if takes_decisions:
+        definition = f"{base}/{OPERATION}"
+        rest["resource"][0]["operation"] = [{"name": "confirm", "definition": definition}]
+        rest["resource"][0]["interaction"].append({"code": "update"})
+        rest["resource"].append({"type": "OperationDefinition", "interaction": [{"code": "read"}]})
     reports = "AI reports on ECGs"
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
-        "date": "2026-11-22",
+        "date": "2026-11-28",
         "kind": "instance",
         "software": {"name": "Hisbundle", "version": version("hisbundle")},
         "implementation": {
@@ -100,7 +144,7 @@ def capabilities(base: str, *, takes_ecgs: bool = False) -> Json:
             "url": base,
         },
         "fhirVersion": "4.0.1",
-        "format": [FHIR_JSON],
+        "format": [FHIR_JSON, FHIR_XML],
         "rest": [rest],
     }
 
@@ -110,14 +154,15 @@ def _add_taking(rest: Json) -> None:
     for resource in rest["resource"]:
         if resource["type"] == "Observation":
             resource["interaction"].append({"code": "create"})
+            resource["conditionalCreate"] = True
             resource["documentation"] = (
                 "ECGs as SampledData, alone or in Bundles; other Observations are refused alone "
-                "and passed over in Bundles. The same content again gets the same answer."
+                "and passed over in Bundles. The same content again gets the same answer. "
+                "If-None-Exist is taken with one identifier; entries of Bundles have no conditions."
             )
     attached = "ECG files as attachments, in Bundles alone."
     rest["resource"] += [
-        {"type": kind, "interaction": [{"code": "read"}], "documentation": attached}
-        for kind in ("DocumentReference", "Media")
+        _reading(kind) | {"documentation": attached} for kind in ("DocumentReference", "Media")
     ]
     rest["interaction"] = [{"code": "batch"}, {"code": "transaction"}]
     definition = "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"
@@ -125,7 +170,10 @@ def _add_taking(rest: Json) -> None:
 
 
 def _capability(kind: str) -> Json:
-    reading: Json = {"type": kind, "interaction": [{"code": "read"}]}
+    if kind == "Binary":
+        pages = "The page of a report, by the report's id: as PDF, or as a resource by Accept."
+        return {"type": kind, "interaction": [{"code": "read"}], "documentation": pages}
+    reading = _reading(kind)
     if kind != "DiagnosticReport":
         return reading
     parameters = [
@@ -133,11 +181,18 @@ def _capability(kind: str) -> Json:
         for name, (type_, text) in _SEARCH_PARAMETERS.items()
     ]
     return reading | {
-        "interaction": [{"code": "read"}, {"code": "search-type"}],
+        "interaction": [
+            {"code": code} for code in ("read", "vread", "history-instance", "search-type")
+        ],
+        "versioning": "versioned",
         "searchInclude": ["DiagnosticReport:result"],
         "searchParam": parameters,
         "documentation": f"_count up to {MAX_COUNT}; follow the next links. Latest issued first.",
     }
+
+
+def _reading(kind: str) -> Json:
+    return {"type": kind, "interaction": [{"code": "read"}], "conditionalRead": "not-match"}
 
 
 def _link(relation: str, base: str, query: Query) -> Json:

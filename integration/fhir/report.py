@@ -20,9 +20,11 @@ from datetime import UTC, date, datetime
 from uuid import UUID, uuid5
 
 from db.records import Exam, PatientRef
+from db.reviews import ReportStatus
 from integration.fhir import codes, wording
+from integration.fhir.alert import CRITICAL, communication
 from integration.fhir.codes import Json, coding, concept
-from integration.fhir.strip import strip_contents
+from integration.fhir.strip import EPISODE, episode_content, strip_contents
 from model.findings import (
     ABNORMALITY_TYPES,
     RHYTHM_NAMES,
@@ -34,16 +36,18 @@ from model.findings import (
 
 MANUFACTURER = "Hisbundle"
 PDF = "application/pdf"
-PAGE_TITLE = "ECG analysis by AI, preliminary"
 
 
-def build_report(exam: Exam, findings: Findings, *, issued: datetime) -> Json:
+def build_report(
+    exam: Exam, findings: Findings, *, issued: datetime, critical: tuple[str, ...] = ()
+) -> Json:
     """Return the transaction Bundle for one assessed exam.
 
     Args:
         exam: whose ECG, when, for which order.
         findings: what the detector said of it.
         issued: aware; when the assessment was made.
+        critical: codes of rhythms that somebody has to be told of at once.
     """
     links = _Links(exam.id)
     observations = _observations(exam, findings, links)
@@ -54,6 +58,9 @@ def build_report(exam: Exam, findings: Findings, *, issued: datetime) -> Json:
         **devices,
         "provenance": _provenance(exam, issued, links, ["", *observations], list(devices)),
     }
+    if critical:
+        alert = communication(resources[""], links.url(""), critical, sent=instant(issued))
+        resources[CRITICAL] = alert | {"identifier": [links.identifier(CRITICAL)]}
     entries = [links.entry(slug, resource) for slug, resource in resources.items()]
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
@@ -122,6 +129,7 @@ class _Links:
 def _diagnostic_report(
     exam: Exam, findings: Findings, issued: datetime, results: list[Json]
 ) -> Json:
+    title = page_title(ReportStatus.PRELIMINARY)
     report: Json = {
         "resourceType": "DiagnosticReport",
         "meta": {"security": [codes.AI_ASSERTED, codes.HAS_INLINE_LABELS]},
@@ -131,18 +139,18 @@ def _diagnostic_report(
         "code": codes.EKG_STUDY,
         "subject": _subject(exam.patient),
         **_effective(exam.acquired),
-        "issued": _instant(issued),
+        "issued": instant(issued),
         "result": results,
         "conclusion": wording.conclusion(findings),
         "_conclusion": {"extension": [_inline_label()]},
         "presentedForm": [
-            _text_page(wording.page(exam, findings, issued), issued),
+            text_form(wording.page(exam, findings, issued), issued, title),
             {
                 "contentType": PDF,
                 "language": "en",
                 "url": f"Binary/{exam.id}",  # as long as it stays here: see attach_page
-                "title": PAGE_TITLE,
-                "creation": _instant(issued),
+                "title": title,
+                "creation": instant(issued),
             },
         ],
     }
@@ -165,6 +173,8 @@ def _orders(exam: Exam) -> list[Json]:
 
 def _conclusion_codes(findings: Findings) -> list[Json]:
     rhythms = dict.fromkeys(r.code for r in findings.strip.rhythms) if findings.strip else {}
+    if findings.episode:
+        rhythms[findings.episode.code] = None
     if not findings.flagged_types and not findings.anomalous and not rhythms:
         return []
     abnormal = concept(codes.ABNORMAL_ECG, text="Suspected abnormal ECG")
@@ -196,8 +206,11 @@ def _observations(exam: Exam, findings: Findings, links: _Links) -> dict[str, Js
         key.lower(): _observation(exam, links, key.lower(), content)
         for key, content in contents.items()
     }
+    device = list(_models(findings))[-1]
+    if findings.episode:
+        content = episode_content(findings.episode)
+        observations[EPISODE] = _observation(exam, links, EPISODE, content, device)
     if findings.strip:
-        device = list(_models(findings))[-1]
         for slug, content in strip_contents(findings.strip).items():
             observations[slug] = _observation(exam, links, slug, content, device)
     return observations
@@ -206,6 +219,7 @@ def _observations(exam: Exam, findings: Findings, links: _Links) -> dict[str, Js
 def _observation(
     exam: Exam, links: _Links, slug: str, content: Json, device: str = "device"
 ) -> Json:
+    effective = {} if "effectivePeriod" in content else _effective(exam.acquired)
     return {
         "resourceType": "Observation",
         "meta": {"security": [codes.AI_ASSERTED]},
@@ -213,7 +227,7 @@ def _observation(
         "status": "preliminary",
         "category": [codes.PROCEDURE],
         "subject": _subject(exam.patient),
-        **_effective(exam.acquired),
+        **effective,
         "device": links.to(device),
         **content,
     }
@@ -277,8 +291,8 @@ def _provenance(
     return {
         "resourceType": "Provenance",
         "target": [links.to(slug) for slug in targets],
-        "occurredDateTime": _instant(issued),
-        "recorded": _instant(issued),
+        "occurredDateTime": instant(issued),
+        "recorded": instant(issued),
         "reason": [concept(codes.AI_ASSERTED)],
         "agent": [
             {
@@ -307,11 +321,11 @@ def _effective(acquired: datetime | date | None) -> Json:
         absent = {"url": codes.DATA_ABSENT, "valueCode": "unknown"}
         return {"_effectiveDateTime": {"extension": [absent]}}
     if isinstance(acquired, datetime):
-        return {"effectiveDateTime": _instant(acquired)}
+        return {"effectiveDateTime": instant(acquired)}
     return {"effectiveDateTime": acquired.isoformat()}
 
 
-def _instant(moment: datetime) -> str:
+def instant(moment: datetime) -> str:
     """Return an instant in its own zone, or in UTC where FHIR has no way to write that zone."""
     offset = moment.strftime("%z")
     writable = len(offset) == 5 and offset[1:] <= "1400"
@@ -326,9 +340,15 @@ def _inline_label() -> Json:
     return {"url": codes.INLINE_LABEL, "valueCoding": codes.AI_ASSERTED}
 
 
-def _text_page(text: str, issued: datetime) -> Json:
+def page_title(status: ReportStatus) -> str:
+    """Return the title of a report's pages."""
+    return f"ECG analysis by AI, {status}"
+
+
+def text_form(text: str, issued: datetime, title: str) -> Json:
+    """Return the report as plain text, as Attachment."""
     form = {"contentType": "text/plain", "language": "en", **_attached(text.encode())}
-    return {**form, "title": PAGE_TITLE, "creation": _instant(issued)}
+    return {**form, "title": title, "creation": instant(issued)}
 
 
 def _attached(data: bytes) -> Json:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from integration.errors import Refused
 from integration.fhir.codes import UCUM
 from integration.fhir.element import Element, blamed_on
-from integration.hl7v2.samples import Samples, parse_samples, without_sentinels
+from integration.hl7v2.samples import Samples, has_pair, parse_samples, without_sentinels
 from integration.hl7v2.units import mv_per
 from model.ecg import MAX_AMPLITUDE_MV, MAX_SAMPLES
 
@@ -27,7 +27,7 @@ _MV_PER_UCUM = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "nV": 1e-6}
 _S_PER_UCUM = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _MAX_FACTOR = 1e12  # keeps the arithmetic finite; `Ecg` is stricter
 _SPECIAL = (b"E", b"U", b"L")
-_UNTIDY = (b"  ", b"\t", b"\r", b"\n")
+_UNTIDY = (b"\t", b"\r", b"\n")
 _CONVERTER_BITS = range(8, 25)
 _FULL_SCALE_MV = (1.0, MAX_AMPLITUDE_MV)  # what an ECG amplifier's converter spans on either side
 _MIN_FILLED = 0.5  # of the grid that offsets lie on
@@ -175,7 +175,7 @@ def _placed(
 def _samples(data: Element) -> tuple[Samples, dict[int, bytes]]:
     """Return the numbers, NaN for E, U and L, and where each of those letters stood."""
     text, letters = _tidy(data, "data"), {}
-    if not text.isascii() or text.translate(None, b"EUL") != text:
+    if any(map(text.__contains__, _SPECIAL)):
         words = text.split(b" ")
         letters = {n: word for n, word in enumerate(words) if word in _SPECIAL}
         if len(letters) == len(words):
@@ -192,7 +192,8 @@ def _tidy(data: Element, name: str) -> bytes:
     text = data.text(name).encode(errors="replace")
     if not text:
         raise data.refusal("samples-missing", f"{name} is empty", name)
-    return b" ".join(text.split()) if any(map(text.__contains__, _UNTIDY)) else text
+    untidy = any(map(text.__contains__, _UNTIDY)) or has_pair(text, b"  ")
+    return b" ".join(text.split()) if untidy else text
 
 
 def _scale(data: Element, samples: Samples) -> _Scale:

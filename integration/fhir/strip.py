@@ -8,10 +8,10 @@ from collections import Counter
 
 from integration.fhir import codes
 from integration.fhir.codes import Json
-from integration.fhir.wording import measured_in_words
-from model.findings import AAMI_CLASSES, RHYTHM_NAMES, RhythmFinding, StripFindings
+from integration.fhir.wording import episode_in_words, measured_in_words
+from model.findings import AAMI_CLASSES, RHYTHM_NAMES, EpisodeFinding, RhythmFinding, StripFindings
 
-HEART_RATE, RHYTHM, BEATS = "heart-rate", "rhythm", "beats"
+HEART_RATE, RHYTHM, BEATS, EPISODE = "heart-rate", "rhythm", "beats", "episode"
 
 
 def strip_contents(strip: StripFindings) -> dict[str, Json]:
@@ -21,6 +21,26 @@ def strip_contents(strip: StripFindings) -> dict[str, Json]:
         RHYTHM: {"code": codes.RHYTHM} | _rhythm(strip),
         BEATS: {"code": codes.BEATS} | _beats(strip),
     }
+
+
+def episode_content(episode: EpisodeFinding) -> Json:
+    """Return what the Observation on an episode says; without an end while it goes on."""
+    period = {"start": episode.onset.isoformat(timespec="milliseconds")}
+    if episode.ended:
+        period["end"] = episode.last_seen.isoformat(timespec="milliseconds")
+    return {
+        "code": codes.RHYTHM_FINDING[episode.code],
+        "effectivePeriod": period,
+        "valueCodeableConcept": {
+            "text": f"Suspected: {RHYTHM_NAMES[episode.code]}, {episode_in_words(episode)}"
+        },
+        "interpretation": [codes.POSITIVE],
+    }
+
+
+def tells_end(bundle: Json) -> bool:
+    """Whether a report says of an episode that it has ended."""
+    return any("end" in e["resource"].get("effectivePeriod", {}) for e in bundle["entry"])
 
 
 def _heart_rate(strip: StripFindings) -> Json:

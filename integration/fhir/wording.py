@@ -4,18 +4,27 @@ from collections import Counter
 from datetime import date, datetime
 
 from db.records import Exam
+from db.reviews import ReportStatus, Review
 from model.findings import (
     ABNORMALITY_TYPES,
     RHYTHM_NAMES,
     RHYTHM_UNITS,
     TYPE_NAMES,
+    EpisodeFinding,
     Findings,
     Quality,
     RhythmFinding,
     StripFindings,
 )
 
-LABEL = "AI-generated, not yet reviewed by a clinician."
+LABELS = {
+    ReportStatus.PRELIMINARY: "AI-generated, not yet reviewed by a clinician.",
+    ReportStatus.FINAL: "AI-generated, confirmed by a clinician.",
+    ReportStatus.AMENDED: "AI-generated, overridden by a clinician.",
+    ReportStatus.CORRECTED: "AI-generated, overridden by a clinician.",
+    ReportStatus.ENTERED_IN_ERROR: "AI-generated, rejected by a clinician: not to be used.",
+}
+LABEL = LABELS[ReportStatus.PRELIMINARY]
 CAVEAT = "Decision support, not a diagnosis."
 ANOMALY = "anomaly"
 MAX_PLACES = 3
@@ -34,11 +43,13 @@ def conclusion(findings: Findings) -> str:
     """Return the sentences of DiagnosticReport.conclusion."""
     if not findings.quality.scorable:
         middle = [
+            *_episode_sentences(findings.episode),
             f"The ECG could not be analysed: {quality_in_words(findings.quality)}.",
             "Nothing is said about the heart; consider repeating the recording.",
         ]
         return " ".join([LABEL, *middle])
     middle = [
+        *_episode_sentences(findings.episode),
         *_type_sentences(findings),
         *_withheld_sentences(findings),
         *_anomaly_sentences(findings),
@@ -50,10 +61,16 @@ def conclusion(findings: Findings) -> str:
     return " ".join([LABEL, *middle, CAVEAT])
 
 
+def heading(status: ReportStatus) -> str:
+    """Return the first line of a page."""
+    withdrawn = status is ReportStatus.ENTERED_IN_ERROR
+    return f"ECG ANALYSIS BY AI - {'WITHDRAWN' if withdrawn else status.upper()}"
+
+
 def page(exam: Exam, findings: Findings, issued: datetime) -> str:
     """Return the report as plain text, without a patient's name or number."""
     lines = [
-        "ECG ANALYSIS BY AI - PRELIMINARY",
+        heading(ReportStatus.PRELIMINARY),
         "",
         f"Recorded  {moment_in_words(exam.acquired)}",
         f"Issued    {moment_in_words(issued)}",
@@ -81,6 +98,13 @@ def quality_in_words(quality: Quality) -> str:
 def reason_in_words(reason: str) -> str:
     """Return a reason code as words."""
     return _REASONS.get(reason, reason.replace("-", " "))
+
+
+def reviewed_in_words(status: ReportStatus, review: Review | None) -> str:
+    """Return the label of a version, with who decided and when."""
+    if review is None:
+        return LABELS[status]
+    return f"{LABELS[status]} {review.reviewer.shown}, {moment_in_words(review.at)}"
 
 
 def places(findings: Findings, type_code: str) -> str:
@@ -116,6 +140,33 @@ def ectopy_in_words(strip: StripFindings) -> str:
     """Return how many beats are of which ectopic class, such as `2 ventricular`; empty if none."""
     counts = Counter(beat.aami_class for beat in strip.beats)
     return ", ".join(f"{counts[c]} {name}" for c, name in _ECTOPIC.items() if counts[c])
+
+
+def episode_in_words(episode: EpisodeFinding) -> str:
+    """Return since when it lasts, or how long it lasted, and how it ended."""
+    onset = moment_in_words(episode.onset)
+    worst = measured_in_words(
+        RhythmFinding(episode.code, 0.0, 0.0, episode.value, episode.threshold)
+    )
+    if episode.ended is None:
+        return f"since {onset}, {worst}"
+    lasted = f"from {onset} for {_duration_in_words(episode.duration_s)}, {worst}"
+    return lasted + ("; then the signal was lost" if episode.ended == "signal-lost" else "")
+
+
+def _duration_in_words(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "under 1 s"
+
+
+def _episode_sentences(episode: EpisodeFinding | None) -> list[str]:
+    if episode is None:
+        return []
+    name = _in_sentence(RHYTHM_NAMES[episode.code])
+    verb = "Suspected episode of" if episode.ended else "Suspected onset of"
+    return [f"{verb} {name} in a continuous recording ({episode_in_words(episode)})."]
 
 
 def _strip_sentences(strip: StripFindings) -> list[str]:

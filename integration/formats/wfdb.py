@@ -118,6 +118,21 @@ def read(header_path: Path) -> Ecg:
     )
 
 
+def files_of(header_path: Path) -> list[Path]:
+    """Return the files of a record that are there; of one whose header says nothing, it alone.
+
+    Raises:
+        EcgError: `file-missing`, `file-unreadable`, `file-too-large`.
+    """
+    text = _text(header_path)
+    try:
+        names = list(parse_header(text).file_bits)
+    except EcgError:
+        names = []
+    beside = (header_path.with_name(name) for name in names)
+    return [header_path, *(path for path in beside if path.is_file())]
+
+
 def parse_header(text: str) -> Header:
     """Read a header's text; see `read` for what is refused."""
     lines = [line.strip() for line in text.splitlines()]

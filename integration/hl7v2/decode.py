@@ -6,10 +6,11 @@ without ECGs is ordinary traffic and never an error; what it tells of measuremen
 is kept. The shapes: `generic` (A), `wcm` (B), `measurements` (C), `embedded` (D).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, tzinfo
 from enum import StrEnum
+from types import MappingProxyType
 
 from db.clinical import Clinical, NewResult
 from db.records import Bed, NewExam, PatientRef
@@ -29,6 +30,7 @@ from integration.hl7v2.wcm import scalar_named_like_lead, wcm_signals
 from model.errors import EcgError
 
 _BATCH = ("FHS", "BHS", "BTS", "FTS", "MSH")  # MSH: a second message in the same frame
+_NO_DIALECT: Mapping[str, str] = MappingProxyType({})
 
 
 class Kind(StrEnum):
@@ -61,7 +63,13 @@ class Decoded:
     notes: tuple[Refused, ...] = ()
 
 
-def decode(raw: bytes, *, default_charset: str = "ascii", zone: tzinfo | None = None) -> Decoded:
+def decode(
+    raw: bytes,
+    *,
+    default_charset: str = "ascii",
+    zone: tzinfo | None = None,
+    dialect: Mapping[str, str] = _NO_DIALECT,
+) -> Decoded:
     """Read a message.
 
     Args:
@@ -69,12 +77,13 @@ def decode(raw: bytes, *, default_charset: str = "ascii", zone: tzinfo | None = 
         default_charset: Python codec of messages whose MSH-18 is empty.
         zone: of time stamps without an offset in a message whose MSH-7 has none either; None: such
             a stamp counts by its date alone.
+        dialect: the sender's own word for a lead -> the lead.
 
     Raises:
         Refused: with a reason of `integration.errors.ANSWERS` and, where known, the place.
     """
     header = parse_header(raw, default_charset)
-    message = Message(raw, header, default_charset)
+    message = Message(raw, header, default_charset, dialect)
     if not header.control_id:
         raise Refused("control-id-missing", "MSH-10 is empty", ("MSH", 1, 10))
     if header.version and header.version.split(".")[0] != "2":

@@ -150,7 +150,8 @@ def _channels(message: Message, order: Order, obx: Segment) -> list[Channel | No
         own = (repetition.split(message.delimiters.component, 6) + [b""] * 6)[:6]
         sticky = own[:2] + [new or old for new, old in zip(own[2:], sticky[2:], strict=True)]
         parts = [message.subcomponents(component) for component in sticky]
-        lead = _lead(parts[0], parts[1], outside, obx.at(5))
+        name, source = (message.in_our_words(part) for part in parts[:2])
+        lead = _lead(name, source, outside, obx.at(5))
         if isinstance(lead, Refused):
             order.passed_over.append(lead)
         channels.append(None if isinstance(lead, Refused) else _channel(lead, parts, obx.at(5)))
@@ -185,7 +186,7 @@ def _group_lead(message: Message, obx: Segment) -> str | None:
     first = message.subcomponents(obx.field(3).split(message.delimiters.component, 1)[0])
     code = "" if first[0].upper() in SUFFIXES else first[0]
     name = "" if _DESCRIPTION.fullmatch(part(components, 2)) else part(components, 2)
-    lead = lead_of([code, name, *components[2:]], obx.at(3))
+    lead = lead_of(message.in_our_words([code, name, *components[2:]]), obx.at(3))
     return None if lead == OTHER else lead
 
 

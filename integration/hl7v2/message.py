@@ -5,7 +5,7 @@ comes before decoding; the whole message is checked against its character set on
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -49,6 +49,12 @@ class Segment:
 class Message:
     """A message whose bytes agree with its character set.
 
+    Attributes:
+        raw: what stood in the frame.
+        header: its MSH.
+        default_charset: Python codec where MSH-18 is empty.
+        dialect: the sender's own word for a lead, a code or a name -> the lead.
+
     Raises:
         Refused: `charset-unsupported`, `charset-undecodable`.
     """
@@ -56,6 +62,7 @@ class Message:
     raw: bytes = field(repr=False)
     header: Header
     default_charset: str
+    dialect: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _ = self._readable
@@ -106,15 +113,27 @@ class Message:
             self.text(s) for s in (value.split(separator, _MAX_PARTS) if separator else [value])
         ]
 
+    def in_our_words(self, identifier: list[str]) -> list[str]:
+        """Return an identifier with the sender's own words for leads replaced by the leads."""
+        return [self.dialect.get(text, text) for text in identifier]
+
     def text(self, value: bytes) -> str:
         """Return a text with its escaped delimiters put back (HL7 v2.5.1, 2.7.1), trimmed.
 
         Raises:
             Refused: `field-malformed`: longer than any name, number or id.
         """
+        if (known := self._texts.get(value)) is not None:
+            return known
         if len(value) > _MAX_TEXT_BYTES:
             raise Refused("field-malformed", f"more than {_MAX_TEXT_BYTES} bytes in a short field")
-        return self.free_text(value, _MAX_TEXT_BYTES)
+        self._texts[value] = text = self.free_text(value, _MAX_TEXT_BYTES)
+        return text
+
+    @cached_property
+    def _texts(self) -> dict[bytes, str]:
+        """Short texts met before: an ECG repeats its few codes and units hundreds of times."""
+        return {}
 
     def free_text(self, value: bytes, limit: int) -> str:
         """Return up to `limit` characters of a text of any length, escapes put back, trimmed."""

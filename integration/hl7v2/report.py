@@ -2,7 +2,7 @@
 
 Made of the FHIR Bundle that is stored, so that both forms say the same. The same Bundle gives the
 same bytes, its MSH-10 included: a receiver that gets it twice can tell. Nothing is called normal:
-OBX-8 is `A` where a threshold was reached and empty otherwise.
+OBX-8 is `A` where a threshold was reached, `AA` where a finding is critical, and empty otherwise.
 
 | report status      | OBR-25, OBX-11 |
 |--------------------|----------------|
@@ -19,14 +19,16 @@ from datetime import date, datetime
 
 import orjson
 
+from db.reviews import ReportStatus
 from integration.errors import ConfigError
 from integration.fhir import codes
 from integration.fhir.codes import Json
-from integration.fhir.wording import LABEL
+from integration.fhir.wording import LABELS
 from integration.hl7v2.times import format_time
 
 VERSION = "2.5.1"
 _STATUS = {"preliminary": "P", "final": "F", "amended": "C", "corrected": "C"}
+_CRITICAL = "AA"  # table 0078: very abnormal
 _WRONG = "W"  # table 0085: post original as wrong
 _SYSTEMS = {
     codes.LOINC: "LN",
@@ -72,7 +74,8 @@ def encode_report(bundle: Json, endpoints: Endpoints) -> OutboundMessage:
         raise ConfigError("report-malformed", "the stored Bundle has no DiagnosticReport")
     control_id = hashlib.sha256(orjson.dumps(bundle)).hexdigest()[:20].upper()
     status = report["status"]
-    observed = _Observed(_STATUS.get(status, _WRONG))
+    alerts = [r for r in by_url.values() if r["resourceType"] == "Communication"]
+    observed = _Observed(_STATUS.get(status, _WRONG), alerts)
     for reference in report["result"]:
         observed.add(by_url[reference["reference"]])
     observed.add_words(report)
@@ -88,26 +91,33 @@ def encode_report(bundle: Json, endpoints: Endpoints) -> OutboundMessage:
 class _Observed:
     """Numbered OBX segments."""
 
-    def __init__(self, status: str) -> None:
+    def __init__(self, status: str, alerts: list[Json]) -> None:
         self.segments: list[str] = []
         self._status = status
+        self._alerts = [a for a in alerts if a["status"] != "entered-in-error"]
+        self._critical = [code for alert in self._alerts for code in alert["reasonCode"]]
 
     def add(self, observation: Json) -> None:
         """Write an Observation's value, then its components."""
         code = _coded(observation["code"])
         thresholds = observation.get("referenceRange", [])
-        positive = codes.POSITIVE in observation.get("interpretation", [])
-        self._write(code, *_value(observation), limits=_limits(thresholds), abnormal=positive)
+        flag = "A" if codes.POSITIVE in observation.get("interpretation", []) else ""
+        self._write(code, *_value(observation), limits=_limits(thresholds), flag=flag)
         for part in observation.get("component", []):
             kind, value, unit = _value(part)
             limits = _limits(part.get("referenceRange", []))
-            self._write(_coded(part["code"]), kind, value, unit, limits=limits)
+            flag = _CRITICAL if part["code"] in self._critical else ""
+            self._write(_coded(part["code"]), kind, value, unit, limits=limits, flag=flag)
 
     def add_words(self, report: Json) -> None:
         """Write the conclusion, the label that survives systems which drop metadata, the page."""
+        for alert in self._alerts:
+            for line in textwrap.wrap(alert["payload"][0]["contentString"], _LINE):
+                self._write("critical^Critical finding^99HIS", "TX", _text(line), flag=_CRITICAL)
         for line in textwrap.wrap(report["conclusion"], _LINE):
             self._write("8601-7^EKG impression^LN", "TX", _text(line))
-        self._write("ai-label^Origin of these results^99HIS", "TX", _text(LABEL))
+        label = LABELS[ReportStatus(report["status"])]
+        self._write("ai-label^Origin of these results^99HIS", "TX", _text(label))
         for form in report.get("presentedForm", []):
             if form["contentType"] == "application/pdf" and "data" in form:
                 content = f"^application^pdf^Base64^{form['data']}"
@@ -121,10 +131,9 @@ class _Observed:
         unit: str = "",
         *,
         limits: str = "",
-        abnormal: bool = False,
+        flag: str = "",
     ) -> None:
         status = self._status if value else "X"  # X: results cannot be obtained (table 0085)
-        flag = "A" if abnormal else ""
         number = len(self.segments) + 1
         fields = [str(number), kind, code, str(number), value, unit, limits, flag, "", "", status]
         self.segments.append("|".join(["OBX", *fields]))
@@ -164,7 +173,15 @@ def _obr(report: Json, status: str) -> str:
     fields[0:4] = ["1", placer, ours, "11524-6^EKG study^LN"]
     fields[6] = _moment(report.get("effectiveDateTime"))
     fields[21], fields[23], fields[24] = issued, "EC", status
+    if interpreters := report.get("resultsInterpreter"):
+        fields += [""] * 6 + [_interpreter(interpreters[0])]
     return "|".join(["OBR", *fields])
+
+
+def _interpreter(practitioner: Json) -> str:
+    """Return OBR-32 (NDL): id and name of who interpreted the results."""
+    known = practitioner.get("identifier", {}).get("value") or practitioner.get("reference", "")
+    return f"{_text(known)}&{_text(practitioner.get('display', ''))}".rstrip("&")
 
 
 def _order(report: Json, kind: Json) -> str:

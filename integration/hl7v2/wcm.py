@@ -74,7 +74,7 @@ def wcm_signals(message: Message, order: Order) -> list[Signal]:
     signals = []
     for index, obx in enumerate(arrays):
         linked = _linked(attributes, paths, index)
-        name = lead_of(message.components(obx.field(3)), obx.at(3))
+        name = lead_of(message.in_our_words(message.components(obx.field(3))), obx.at(3))
         if name is None and (linked or _is_waveform_order(message, order)):
             stranger = Refused(
                 "lead-unknown", "a waveform that is no lead of the twelve", obx.at(3)

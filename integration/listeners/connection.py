@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from ssl import SSLContext
 
-from integration.config import MllpSettings
 from integration.hl7v2.framing import Framer, Junk, Received, frame
+from integration.hl7v2.settings import MllpSettings
 from integration.listeners.budget import Budget
 from integration.security.tls import HANDSHAKE_RECORD, ServerTls, handshake_fault, names_in
 from integration.senders import Peer

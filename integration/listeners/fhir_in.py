@@ -1,58 +1,48 @@
 """What is posted to the FHIR interface: bodies in, answers out.
 
     POST /fhir                    Bundle: batch, transaction, message
-    POST /fhir/Observation
+    POST /fhir/Observation        If-None-Exist: identifier=, Prefer: return=
     POST /fhir/$process-message   Bundle: message
 
-A body is read piece by piece and refused at the limit. Few are read at the same time, so that many
-large ones cannot fill the memory; who waits for long is sent away to come again.
+Bodies are JSON or XML, of R4, R4B or R5.
 """
 
-import asyncio
-import hmac
+import re
 from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl
 
-import orjson
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from db.store import Store
+from integration.errors import Refused
 from integration.fhir.answering import Reply
-from integration.fhir.codes import Json
-from integration.fhir.reading import FHIR_JSON, outcome
-from integration.fhir_intake import FhirIntake, Interaction
+from integration.fhir_existing import existing
+from integration.fhir_intake import FhirIntake, Interaction, received_resource
+from integration.listeners.admission import RETRY, caller_of
+from integration.listeners.bodies import Bodies
+from integration.listeners.rendering import PRIVATE, body_format, fhir_response
 
-CLIENT = "bearer"  # the sender whose token was right; there is one token
-_JSON_TYPES = {FHIR_JSON, "application/json"}
-_AT_ONCE = 16
-_PATIENCE_S = 10.0  # for a turn
-_BODY_TIMEOUT_S = 60.0
-_RETRY = {"Retry-After": "5"}
-_PLAIN = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_PREFERRED = re.compile(r"(?:^|[,;\s])return=\"?(minimal|representation|OperationOutcome)\b")
 
 
 class FhirDoor:
     """The endpoints that take ECGs."""
 
-    def __init__(self, intake: FhirIntake, *, max_body_bytes: int, token: str | None) -> None:
-        """Take what every request needs.
-
-        Args:
-            intake: stores and answers.
-            max_body_bytes: larger bodies are refused.
-            token: that requests have shown to get here, or None.
-        """
+    def __init__(self, intake: FhirIntake, bodies: Bodies, store: Store) -> None:
+        """Take who stores and answers, who reads the bodies, and where to look for what is here."""
         self._intake = intake
-        self._limit = max_body_bytes
-        self._sender = CLIENT if token else ""
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._bodies = bodies
+        self._store = store
 
     def routes(self) -> list[Route]:
         """Return the routes; they have to stand before those that read."""
         places = {
             "/fhir": Interaction.BUNDLE,
+            "/fhir/": Interaction.BUNDLE,
             "/fhir/Observation": Interaction.CREATE,
             "/fhir/$process-message": Interaction.MESSAGE,
         }
@@ -63,69 +53,78 @@ class FhirDoor:
 
     def _endpoint(self, interaction: Interaction) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-            if kind not in _JSON_TYPES:
-                return _told(415, "not-supported", f"{FHIR_JSON} is taken here")
-            try:
-                async with asyncio.timeout(_PATIENCE_S):
-                    await self._turns.acquire()
-            except TimeoutError:
-                return _told(503, "throttled", "send this again later", _RETRY)
-            try:
-                return await self._answer(request, interaction)
-            finally:
-                self._turns.release()
+            check_body(request)
+            known = _condition(request) if interaction is Interaction.CREATE else None
+            async with self._bodies.read(request) as (body, size):
+                return await self._answer(request, interaction, body, size, known)
 
         return answer
 
-    async def _answer(self, request: Request, interaction: Interaction) -> Response:
-        try:
-            async with asyncio.timeout(_BODY_TIMEOUT_S):
-                body, size = await self._read(request)
-        except TimeoutError:
-            return _told(408, "timeout", "the body did not come in time")
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to hear it
-        if size > self._limit:
-            reply = await run_in_threadpool(self._intake.refuse_too_large, body, size, self._sender)
+    async def _answer(
+        self, request: Request, interaction: Interaction, body: bytes, size: int, known: str | None
+    ) -> Response:
+        sender = caller_of(request).name
+        if self._bodies.too_large(size):
+            reply = await run_in_threadpool(self._intake.refuse_too_large, body, size, sender)
             return _rendered(reply, request, {"Connection": "close"})
-        reply = await run_in_threadpool(self._intake.answer, body, interaction, self._sender)
+        if known is not None:
+            found = await run_in_threadpool(existing, self._store, known)
+            if found is not None:
+                return _rendered(found, request)
+        reply = await run_in_threadpool(self._intake.answer, body, interaction, sender)
+        if reply.status == 201:
+            return _preferred(reply, request, body)
         return _rendered(reply, request)
 
-    async def _read(self, request: Request) -> tuple[bytes, int]:
-        """Return the body and its size, or the beginning of one that is too large."""
-        declared = request.headers.get("content-length", "")
-        size = int(declared) if declared.isascii() and declared.isdecimal() else 0
-        pieces, got = [], 0
-        async for piece in request.stream():
-            pieces.append(piece)
-            got += len(piece)
-            if max(got, size) > self._limit:
-                break
-        return b"".join(pieces), max(got, size)
+
+def check_body(request: Request) -> None:
+    """Let through what says that it is FHIR.
+
+    Raises:
+        HTTPException: 415.
+    """
+    if body_format(request.headers.get("content-type", "")) is None:
+        raise HTTPException(415, "FHIR of R4, R4B or R5 is taken, as JSON or XML")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "no compression is taken")
 
 
-def admitted(headers: Headers, token: str) -> bool:
-    """Tell whether a request shows the token; takes as long for a wrong one as for a right one."""
-    scheme, _, shown = headers.get("authorization", "").partition(" ")
-    right = hmac.compare_digest(shown.strip().encode("latin-1"), token.encode())
-    return right and scheme.lower() == "bearer"
+def _condition(request: Request) -> str | None:
+    """Return the business identifier that If-None-Exist asks for, as `system|value`.
+
+    Raises:
+        Refused: `parameter-unsupported`.
+    """
+    asked = request.headers.get("if-none-exist")
+    if asked is None:
+        return None
+    match parse_qsl(asked.partition("?")[2] or asked, keep_blank_values=True):
+        case [("identifier", value)] if value:
+            return value.removeprefix("|")
+    raise Refused("parameter-unsupported", "If-None-Exist is taken with one identifier")
+
+
+def _preferred(reply: Reply, request: Request, body: bytes) -> Response:
+    """Return what is created as `Prefer` wants it (R4, http.html#ops)."""
+    match = _PREFERRED.search(request.headers.get("prefer", ""))
+    wish = match[1] if match else "OperationOutcome"
+    if wish == "minimal":
+        empty = Response(status_code=201, headers=PRIVATE)
+        return _located(empty, reply, request)
+    if wish == "representation" and reply.location:
+        kind, _, id_ = reply.location.partition("/")
+        made = received_resource(body, kind, None)
+        if made is not None:
+            return _located(fhir_response(request.scope, made | {"id": id_}, 201), reply, request)
+    return _rendered(reply, request)
 
 
 def _rendered(reply: Reply, request: Request, headers: dict[str, str] | None = None) -> Response:
-    response = _response(reply.body, reply.status, headers)
+    more = (headers or {}) | (RETRY if reply.status == 503 else {})
+    return _located(fhir_response(request.scope, reply.body, reply.status, more), reply, request)
+
+
+def _located(response: Response, reply: Reply, request: Request) -> Response:
     if reply.location:
         response.headers["Location"] = f"{request.base_url}fhir/{reply.location}"
-    if reply.status == 503:
-        response.headers.update(_RETRY)
     return response
-
-
-def _told(
-    status: int, code: str, diagnostics: str, headers: dict[str, str] | None = None
-) -> Response:
-    return _response(outcome(code, diagnostics), status, headers)
-
-
-def _response(body: Json, status: int, headers: dict[str, str] | None) -> Response:
-    return Response(orjson.dumps(body), status, _PLAIN | (headers or {}), FHIR_JSON)

@@ -2,25 +2,29 @@
 
     GET /fhir/DiagnosticReport?identifier= &patient= &date= &_id= &_count= &_include=
     GET /fhir/{DiagnosticReport,Observation,Device,Provenance}/{id}
+    GET /fhir/DiagnosticReport/{id}/_history, and /_history/{version} of it
     GET /fhir/Binary/{id of the report}    its page as PDF
     GET /fhir/{Observation,DocumentReference,Media}/{id}    also as it was received
     GET /fhir/metadata
-    POST to /fhir and below: see `fhir_in`
+    POST to /fhir and below: see `fhir_in`, `fhir_notify` and `confirm`
     GET /livez     this process answers
-    GET /readyz    and its database does
+    GET /readyz    and its database does, of a schema that serves; whether there is room for more
+    GET /metrics   for Prometheus: counts and times, no patient
 
-Without a token there is no authentication: then it is meant for loopback, and beyond it nothing can
-be posted. With one, all below /fhir but /fhir/metadata asks for it. A browser's page could still
-reach it through a name that its owner points at 127.0.0.1, so only known host names are answered.
-Logs say route and status, never a URL: URLs hold patients' identifiers.
+JSON and XML are spoken, as `_format` or Accept ask. Who may ask what is decided by `admission`; on
+loopback perhaps everybody. A browser's page could reach it there through a name that its owner
+points at 127.0.0.1, so only known host names are answered. Logs say route and status, never a URL:
+URLs hold patients' identifiers.
 """
 
+import base64
 import contextlib
 import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -31,10 +35,11 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+import db.migrate
 from db.errors import NotFound, StoreUnavailable
 from db.records import StoredReport
 from db.store import Store
@@ -42,26 +47,46 @@ from integration.errors import Refused
 from integration.fhir.codes import Json
 from integration.fhir.decode import CARRIERS
 from integration.fhir.reading import (
-    FHIR_JSON,
     SERVED,
     capabilities,
-    outcome,
+    history,
+    report_resource,
     resources_of,
     searchset,
 )
 from integration.fhir.report import PDF
 from integration.fhir.search import exam_id_in, parse_query
 from integration.fhir_intake import received_resource
-from integration.listeners.fhir_in import FhirDoor, admitted
+from integration.listeners.admission import RETRY, Admission
+from integration.listeners.confirm import ConfirmDoor
+from integration.listeners.fhir_in import FhirDoor
+from integration.listeners.fhir_notify import NotifyDoor
+from integration.listeners.rendering import (
+    PRIVATE,
+    asks_for_a_resource,
+    entity_tag,
+    fhir_response,
+    is_known,
+    outcome_response,
+    wanted_format,
+)
+from integration.metrics import CONTENT_TYPE, Metrics
 from integration.render import page_of
+from integration.security.callers import Callers
+from integration.security.signing_keys import jwks
 from model.errors import HisbundleError
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
-RETRY_AFTER_S = 5
-_ISSUE = {400: "value", 404: "not-found", 405: "not-supported", 406: "not-supported"}
-_FORMATS = {"json", "application/json", FHIR_JSON}
-_ACCEPTED = {"*/*", "application/*", *_FORMATS}
-_PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
+_ISSUE = {
+    400: "value",
+    404: "not-found",
+    405: "not-supported",
+    406: "not-supported",
+    408: "timeout",
+    415: "not-supported",
+    503: "throttled",
+}
 _log = logging.getLogger(__name__)
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -72,7 +97,11 @@ def create_app(
     *,
     allowed_hosts: Collection[str] | None = LOOPBACK_NAMES,
     door: FhirDoor | None = None,
-    token: str | None = None,
+    confirm: ConfirmDoor | None = None,
+    notify: NotifyDoor | None = None,
+    callers: Callers | None = None,
+    metrics: Metrics | None = None,
+    keys: Path | None = None,
 ) -> Starlette:
     """Return the application.
 
@@ -81,20 +110,33 @@ def create_app(
         allowed_hosts: names in the Host header that are answered; None answers every name, for
             where something else decides who gets here.
         door: takes what is posted; None: nothing can be posted.
-        token: that requests below /fhir have to show, or None.
+        confirm: takes decisions on reports; None: nobody does.
+        notify: hears what other servers tell; None: nobody reads any.
+        callers: who may ask for what below /fhir; None: everybody for everything.
+        metrics: measures the requests and gives the page for Prometheus; None: nobody does.
+        keys: folder of our signing keys, whose public halves everybody may have.
     """
-    resources = _Resources(store, takes_ecgs=door is not None)
+    resources = _Resources(store, takes_ecgs=door is not None, takes_decisions=confirm is not None)
     app = Starlette(
         routes=[
             *(door.routes() if door else ()),
+            *(confirm.routes() if confirm else ()),
+            *(notify.routes() if notify else ()),
             Route("/fhir/metadata", _negotiated(resources.metadata)),
             Route("/fhir/DiagnosticReport", _negotiated(resources.search)),
-            Route("/fhir/Binary/{id}", resources.page),
+            Route("/fhir/DiagnosticReport/{id}/_history", _negotiated(resources.history)),
+            Route("/fhir/DiagnosticReport/{id}/_history/{version}", _negotiated(resources.version)),
+            Route("/fhir/Binary/{id}", _negotiated(resources.page)),
             Route("/fhir/{kind}/{id}", _negotiated(resources.read)),
             Route("/livez", _live),
             Route("/readyz", resources.ready),
+            *([Route("/metrics", _measured(metrics.page))] if metrics else ()),
+            *([Route("/.well-known/jwks.json", _published(keys))] if keys else ()),
         ],
-        middleware=[Middleware(_Guard, allowed_hosts=allowed_hosts, token=token)],
+        middleware=[
+            Middleware(_Guard, allowed_hosts=allowed_hosts, metrics=metrics),
+            Middleware(Admission, callers=callers),
+        ],
         exception_handlers={
             Refused: _refused,
             NotFound: _not_found,
@@ -106,15 +148,33 @@ def create_app(
     return app
 
 
+def _measured(page: Callable[[], bytes]) -> _Endpoint:
+    async def answer(_request: Request) -> Response:
+        content = await run_in_threadpool(page)
+        return Response(content, headers={"Content-Type": CONTENT_TYPE, **PRIVATE})
+
+    return answer
+
+
+def _published(keys: Path) -> _Endpoint:
+    async def answer(_request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(jwks, keys))
+
+    return answer
+
+
 class _Resources:
     """The endpoints that need the store; it blocks, so it is asked from threads."""
 
-    def __init__(self, store: Store, *, takes_ecgs: bool) -> None:
+    def __init__(self, store: Store, *, takes_ecgs: bool, takes_decisions: bool) -> None:
         self._store = store
         self._takes_ecgs = takes_ecgs
+        self._takes_decisions = takes_decisions
 
     async def metadata(self, request: Request) -> Response:
-        return _json(capabilities(_base(request), takes_ecgs=self._takes_ecgs))
+        takes = {"takes_ecgs": self._takes_ecgs, "takes_decisions": self._takes_decisions}
+        told = capabilities(_base(request), **takes)
+        return fhir_response(request.scope, told)
 
     async def search(self, request: Request) -> Response:
         query = parse_query(request.query_params.multi_items())
@@ -131,7 +191,7 @@ class _Resources:
                 offset=query.offset,
                 limit=query.count,
             )
-        return _json(searchset(_base(request), query, total, page))
+        return fhir_response(request.scope, searchset(_base(request), query, total, page))
 
     async def read(self, request: Request) -> Response:
         kind, id_ = request.path_params["kind"], request.path_params["id"]
@@ -141,7 +201,24 @@ class _Resources:
         resource = await run_in_threadpool(self._find, kind, id_, exam_id)
         if resource is None:
             raise HTTPException(404)
-        return _json(resource)
+        tag = {"ETag": entity_tag(resource)}
+        if is_known(request.scope, tag["ETag"]):
+            return Response(status_code=304, headers=PRIVATE | tag)
+        return fhir_response(request.scope, resource, headers=tag)
+
+    async def history(self, request: Request) -> Response:
+        versions = await run_in_threadpool(self._store.versions_of, _report_id(request))
+        if not versions:
+            raise HTTPException(404)
+        return fhir_response(request.scope, history(_base(request), versions))
+
+    async def version(self, request: Request) -> Response:
+        exam_id, number = _report_id(request), request.path_params["version"]
+        if not re.fullmatch(r"[1-9]\d{0,3}", number, re.ASCII):
+            raise HTTPException(404)
+        found = await run_in_threadpool(self._store.read_version, exam_id, int(number))
+        resource = report_resource(found)
+        return fhir_response(request.scope, resource, headers={"ETag": entity_tag(resource)})
 
     def _find(self, kind: str, id_: str, key: UUID) -> Json | None:
         """Return a resource of a report, else one that was posted, whose id is its message's."""
@@ -156,82 +233,91 @@ class _Resources:
         return found and found | {"id": id_}
 
     async def page(self, request: Request) -> Response:
-        exam_id = exam_id_in(request.path_params["id"])
-        if exam_id is None or str(exam_id) != request.path_params["id"]:
-            raise HTTPException(404)
+        exam_id = _report_id(request)
         pdf = await run_in_threadpool(lambda: page_of(self._store.load_assessed(exam_id)))
-        return Response(pdf, 200, _PRIVATE, PDF)
+        if not asks_for_a_resource(request.scope):
+            return Response(pdf, 200, PRIVATE, PDF)
+        data = base64.b64encode(pdf).decode()
+        binary = {"resourceType": "Binary", "id": str(exam_id), "contentType": PDF, "data": data}
+        return fhir_response(request.scope, binary)
 
     async def ready(self, _: Request) -> Response:
         try:
-            await run_in_threadpool(self._store.ping)
+            schema, full = await run_in_threadpool(lambda: (self._store.schema(), self._store.full))
         except HisbundleError as error:
-            return _json({"status": "not ready", "reason": error.reason}, 503, "application/json")
-        return _json({"status": "ready"}, 200, "application/json")
+            return _plain({"status": "not ready", "reason": error.reason}, 503)
+        if db.migrate.outdated(schema):
+            return _plain({"status": "not ready", "reason": "schema-behind"}, 503)
+        # Without room reports are still read here, and senders are told to come again.
+        return _plain({"status": "ready", "intake": "store-full" if full else "open"})
+
+
+def _report_id(request: Request) -> UUID:
+    """Return the exam whose report is asked for by its id.
+
+    Raises:
+        HTTPException: 404: that is none.
+    """
+    id_ = request.path_params["id"]
+    exam_id = exam_id_in(id_)
+    if exam_id is None or str(exam_id) != id_:
+        raise HTTPException(404)
+    return exam_id
 
 
 async def _live(_: Request) -> Response:
-    return _json({"status": "alive"}, 200, "application/json")
+    return _plain({"status": "alive"})
 
 
 def _negotiated(endpoint: _Endpoint) -> _Endpoint:
     async def answer(request: Request) -> Response:
-        if not _speaks_json(request):
-            raise HTTPException(406, f"only {FHIR_JSON} is spoken here")
+        if wanted_format(request.scope) is None:
+            raise HTTPException(406, "FHIR is spoken here as JSON and as XML")
         return await endpoint(request)
 
     return answer
-
-
-def _speaks_json(request: Request) -> bool:
-    """Whether `_format`, else Accept, leaves room for JSON."""
-    if asked := request.query_params.get("_format"):
-        return asked.replace(" ", "+").lower() in _FORMATS  # a plain + in a query means a space
-    kinds = request.headers.get("accept", "*/*").lower().split(",")
-    return any(kind.split(";")[0].strip() in _ACCEPTED for kind in kinds)
 
 
 def _base(request: Request) -> str:
     return f"{request.base_url}fhir"
 
 
-def _json(body: Json, status: int = 200, media_type: str = FHIR_JSON) -> Response:
-    return Response(orjson.dumps(body), status, _PRIVATE, media_type)
+def _plain(body: dict[str, str], status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, PRIVATE, "application/json")
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     reason = getattr(error, "reason", "")
     code = "not-supported" if reason == "parameter-unsupported" else "value"
-    return _json(outcome(code, str(error)), 400)
+    return outcome_response(request.scope, 400, code, str(error))
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
     return await _http_error(request, HTTPException(404))
 
 
-async def _unavailable(_: Request, __: Exception) -> Response:
-    response = _json(outcome("transient", "the database is not available"), 503)
-    response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+async def _unavailable(request: Request, _: Exception) -> Response:
+    words = "the database is not available"
+    return outcome_response(request.scope, 503, "transient", words, RETRY)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     detail = getattr(error, "detail", HTTPStatus(status).phrase)
-    response = _json(outcome(_ISSUE.get(status, "processing"), detail), status)
-    response.headers.update(getattr(error, "headers", None) or {})
-    return response
+    headers = getattr(error, "headers", None)
+    issue = _ISSUE.get(status, "processing")
+    return outcome_response(request.scope, status, issue, detail, headers)
 
 
 class _Guard:
     """Answers only known hosts, turns what breaks into a 500, and logs route and status."""
 
     def __init__(
-        self, app: ASGIApp, allowed_hosts: Collection[str] | None, token: str | None
+        self, app: ASGIApp, allowed_hosts: Collection[str] | None, metrics: Metrics | None
     ) -> None:
         self._app = app
         self._allowed = allowed_hosts
-        self._token = token
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -250,25 +336,19 @@ class _Guard:
             # Starlette would hand it to the server, which logs the text; that may quote a report.
             _log.exception("request broke route=%s", _route(scope))
             if not status:
-                broken = outcome("exception", "internal error; see the log of this server")
-                await _json(broken, 500)(scope, receive, noting)
-        _log.info(
-            "http method=%s route=%s status=%d ms=%.1f",
-            scope["method"],
-            _route(scope),
-            status,
-            1000 * (time.perf_counter() - started),
-        )
+                words = "internal error; see the log of this server"
+                broken = outcome_response(scope, 500, "exception", words)
+                await broken(scope, receive, noting)
+        seconds = time.perf_counter() - started
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        told = (method, _route(scope), status)
+        _log.info("http method=%s route=%s status=%d ms=%.1f", *told, 1000 * seconds)
+        if self._metrics is not None:
+            self._metrics.requested(*told, seconds)
 
     def _chosen(self, scope: Scope) -> ASGIApp:
         if self._allowed is not None and _host_name(scope) not in self._allowed:
-            return _json(outcome("security", "this host name is not served here"), 421)
-        path = scope["path"]
-        private = path.startswith("/fhir") and path != "/fhir/metadata"
-        if private and self._token and not admitted(Headers(scope=scope), self._token):
-            response = _json(outcome("login", "a bearer token is needed"), 401)
-            response.headers["WWW-Authenticate"] = "Bearer"
-            return response
+            return outcome_response(scope, 421, "security", "this host name is not served here")
         return self._app
 
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from integration.config import MllpSettings
 from integration.errors import Refused
 from integration.hl7v2.ack import Fault, acknowledge
 from integration.hl7v2.framing import Frame, Received
 from integration.hl7v2.header import parse_header
 from integration.hl7v2.modes import answers
+from integration.hl7v2.settings import MllpSettings
 from integration.listeners.budget import Budget
 from integration.listeners.connection import Connection, Shared
 from integration.security.tls import ServerTls

@@ -1,7 +1,6 @@
 """The page a clinician reads: the ECG on paper at true scale, what was found, and where."""
 
 from db.records import Assessed
-from integration.fhir.wording import moment_in_words
 from integration.render.page import Sheet, sheets
 from integration.render.pdf import as_pdf
 from integration.render.svg import as_svg
@@ -10,6 +9,5 @@ __all__ = ["Sheet", "as_pdf", "as_svg", "page_of", "sheets"]
 
 
 def page_of(assessed: Assessed) -> bytes:
-    """Return the PDF on an assessed exam; the same exam and findings give the same bytes."""
-    issued = moment_in_words(assessed.assessed_at)
-    return as_pdf(sheets(assessed.exam, assessed.findings, issued))
+    """Return the PDF of a version of a report; the same version gives the same bytes."""
+    return as_pdf(sheets(assessed))

@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from db.records import Exam
+from db.records import Assessed
 from integration.fhir.wording import (
     CAVEAT,
-    LABEL,
     ectopy_in_words,
+    heading,
     measured_in_words,
     moment_in_words,
     places,
     quality_in_words,
     rate_in_words,
+    reviewed_in_words,
 )
 from integration.render.shapes import Bar, Grid, Shape, Text, Trace
 from integration.render.trace import MM_PER_MV, MM_PER_S, traces
@@ -37,6 +38,7 @@ _REACH = 19.0  # a tall R wave may enter the next row, not leave it
 _BAR_MM = 1.2
 _LINE_MM = 3.4  # of the findings: room for nine
 _RHYTHM_ROWS = 2
+_LABEL_CHARACTERS = 110  # of the size it has; a name may be long
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,16 @@ class _Cell:
         return _TOP + _ROW_MM * (self.row + 0.5)
 
 
-def sheets(exam: Exam, findings: Findings, issued: str) -> tuple[Sheet, ...]:
-    """Return the pages of one report, the first with the findings.
-
-    Args:
-        exam: the recording and whose it is.
-        findings: what was found in it.
-        issued: when, as it shall be printed.
-    """
+def sheets(assessed: Assessed) -> tuple[Sheet, ...]:
+    """Return the pages of a version of a report, the first with the findings."""
+    exam, findings = assessed.exam, assessed.findings
     cells = list(_cells(exam.ecg))
     count = min(max(cell.row for cell in cells) // ROWS + 1, MAX_SHEETS)
     shown_s = max(cell.end_s for cell in cells if cell.row < count * ROWS)
     made = []
     for n in range(count):
         mine = [_on_sheet(cell, n) for cell in cells if cell.row // ROWS == n]
-        head = _head(exam, findings, issued, f"{n + 1} of {count}")
+        head = _head(assessed, f"{n + 1} of {count}")
         body = [shape for cell in mine for shape in _drawn(exam.ecg, findings, cell)]
         foot = _foot(findings, exam.ecg, shown_s) if n == 0 else []
         grid = Grid(_LEFT, _TOP, 270, round(ROWS * _ROW_MM))
@@ -163,22 +160,25 @@ def _pulses() -> Iterator[Shape]:
         yield Trace(np.rint(np.array(points) * 100).astype(np.int32), 0.3)
 
 
-def _head(exam: Exam, findings: Findings, issued: str, page: str) -> Iterator[Shape]:
-    yield Text(_LEFT, 13.0, 4.6, "ECG ANALYSIS BY AI - PRELIMINARY", bold=True)
-    yield Text(_LEFT, 18.5, 3.4, LABEL, bold=True)
+def _head(assessed: Assessed, page: str) -> Iterator[Shape]:
+    exam, findings = assessed.exam, assessed.findings
+    yield Text(_LEFT, 13.0, 4.6, heading(assessed.status), bold=True)
+    label = reviewed_in_words(assessed.status, assessed.review)
+    yield Text(_LEFT, 18.5, 3.4, label[:_LABEL_CHARACTERS], bold=True)
     authority = f" ({exam.patient.authority})" if exam.patient.authority else ""
     left = (
         ("Patient", f"{exam.patient.identifier}{authority}"),
         ("Recorded", moment_in_words(exam.acquired)),
         ("Order", exam.placer_order or exam.filler_order or "-"),
     )
+    issued = moment_in_words(assessed.issued_at)
     right = (("Issued", issued), ("Exam", str(exam.id)), ("Page", page))
     for x, column in ((_LEFT, left), (_RIGHT, right)):
         for n, (name, value) in enumerate(column):
             yield Text(x, 24.0 + 4.2 * n, 3.0, name, ink="grey")
             yield Text(x + 18.0, 24.0 + 4.2 * n, 3.0, value)
     if findings.strip:
-        yield Text(_RIGHT, 18.5, 3.4, f"Heart rate {rate_in_words(findings.strip)}", bold=True)
+        yield Text(_RIGHT, 13.0, 3.4, f"Heart rate {rate_in_words(findings.strip)}", bold=True)
 
 
 def _foot(findings: Findings, ecg: Ecg, shown_s: float) -> Iterator[Shape]:
@@ -235,4 +235,4 @@ def _notes(findings: Findings) -> Iterator[str]:
         for m in (findings.model, *((findings.strip.model,) if findings.strip else ()))
     )
     yield f"Quality: {quality_in_words(findings.quality)}.   Model: {', '.join(models)}"
-    yield f"Bars: stretches that speak for a flagged finding. {LABEL} {CAVEAT}"
+    yield f"Bars: stretches that speak for a flagged finding. {CAVEAT}"

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from integration.config import TlsSettings
 from integration.errors import ConfigError
+from integration.hl7v2.settings import TlsSettings
 
 HANDSHAKE_RECORD = b"\x16"  # the first byte of a TLS connection (RFC 8446, 5.1: handshake)
 _EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED

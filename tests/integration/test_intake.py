@@ -61,6 +61,7 @@ def test_an_ecg_is_stored_acknowledged_and_rung(intake, store, rung, caplog):
     assert exam.patient.identifier == "ZZCANARY-4711"
     assert len(exam.ecg.leads) == 12
     assert store.message_raw(exam.message_id) == GOOD
+    assert f"ecg waits message={exam.message_id}" in caplog.text
 
 
 def test_the_same_again_gets_the_first_answer_and_rings_nobody(intake, store, rung):
@@ -285,7 +286,7 @@ def test_without_a_doorbell_the_sweep_finds_it_at_once(store):
     assert len(store.claim_waiting_exams(NOW.replace(year=2000), 10)) == 1
 
 
-CARTS = Sender("carts", "iso8859-1", ZoneInfo("Europe/Vienna"), AckMode.ENHANCED)
+CARTS = Sender("carts", "iso8859-1", ZoneInfo("Europe/Vienna"), AckMode.ENHANCED, {"ABL 1": "I"})
 TABLE = Senders(
     [Entry(CARTS, applications=("CART",), networks=(ip_network("10.20.0.0/16"),))],
     Sender("", "ascii", None),
@@ -306,6 +307,11 @@ def test_a_known_sender_is_read_and_answered_its_own_way(guarded, store, rung):
     exam = store.load_exam(rung[0])
     assert exam.patient.authority == "HÖSP"
     assert exam.acquired == datetime(2026, 1, 2, 3, 4, tzinfo=ZoneInfo("Europe/Vienna"))
+
+
+def test_a_known_sender_has_its_own_words_for_leads(guarded, store, rung):
+    guarded.answer(Frame(GOOD.replace(b"131329^MDC_ECG_ELEC_POTL_I^MDC", b"^ABL 1^L")), CART)
+    assert store.load_exam(rung[0]).ecg.leads[0] == "I"
 
 
 def test_a_refusal_goes_to_the_sender_in_its_mode_too(guarded):

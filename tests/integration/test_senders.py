@@ -3,10 +3,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from integration.config import MllpSettings, SenderSettings, Settings, TlsSettings
+from integration.config import Settings
 from integration.errors import ANSWERS, ConfigError, Refused
 from integration.hl7v2.header import parse_header
 from integration.hl7v2.modes import AckMode
+from integration.hl7v2.settings import MllpSettings, SenderSettings, TlsSettings
 from integration.senders import DENIED, Peer, senders_of
 
 NEAR, FAR = Peer("10.20.3.4"), Peer("192.0.2.1")

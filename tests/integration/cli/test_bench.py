@@ -2,6 +2,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from pydicom.data import get_testdata_file
 
 from integration.cli.bench import bench
 
@@ -65,3 +66,15 @@ def test_senseless_numbers_are_refused(option, value, message):
     result = run("model", option, value)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_soak_reads_recordings_then_simulates_and_goes_on(tmp_path):
+    recording = get_testdata_file("waveform_ecg.dcm")
+    arguments = ["--resume", str(tmp_path / "soak.json"), "--data-path", recording]
+    first = json.loads(run("soak", "3", *arguments).stdout)
+    assert first["source"] == {"real": 1, "simulated": "the rest"}
+    assert (first["ecgs"], first["scored"], len(first["runs"])) == (3, 3, 1)
+    result = run("soak", "5", *arguments)
+    second = json.loads(result.stdout)
+    assert (second["ecgs"], [r["ecgs"] for r in second["runs"]]) == (5, [3, 2])
+    assert "soak: 5 of 5" in result.stderr

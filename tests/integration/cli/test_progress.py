@@ -19,7 +19,9 @@ def test_every_tenth_is_told_without_a_terminal(total, told, capsys):
         for _ in range(total):
             advance()
     captured = capsys.readouterr()
-    assert captured.err.splitlines() == [f"work: {line}" for line in told]
+    lines = captured.err.splitlines()
+    assert [line.partition(", ")[0] for line in lines] == [f"work: {line}" for line in told]
+    assert all(line.endswith(" s left") for line in lines)
     assert captured.out == ""
 
 

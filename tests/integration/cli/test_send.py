@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from integration.cli import cli
 from integration.cli.send import split_messages
-from integration.config import MllpSettings, TlsSettings
 from integration.hl7v2.ack import Fault, acknowledge
 from integration.hl7v2.header import parse_header
+from integration.hl7v2.settings import MllpSettings, TlsSettings
 from integration.listeners.mllp import serve_mllp
 from tests.private_ca import NAME, PrivateCa
 

@@ -10,9 +10,20 @@ import orjson
 import pytest
 
 from integration.errors import Refused
+from integration.export.dicom import encode_dicom
 from integration.fhir.decode import decode
+from model.ecg import LEADS_12
+from model.simulate import simulate
 from tests.fhir_observations import bundle, full_url
-from tests.integration.formats.encoders import STEP_UV, aecg_series, aecg_xml, make_counts
+from tests.integration.export.conftest import exam_of
+from tests.integration.formats.encoders import (
+    STEP_UV,
+    aecg_series,
+    aecg_xml,
+    make_counts,
+    scp_record,
+    scp_sections,
+)
 
 COUNTS = make_counts(12, 600)
 XML = aecg_xml(aecg_series(COUNTS), subject='<id root="1.2.3" extension="ZZCANARY-1"/>')
@@ -51,6 +62,21 @@ def test_a_file(kind, content):
     assert np.array_equal(np.rint(exam.ecg.voltage_mv * 1000 / STEP_UV), COUNTS)
     assert exam.patient.identifier == "ZZCANARY-1"
     assert exam.acquired is not None
+
+
+SCP = scp_record(scp_sections(make_counts(12, 2000)))
+DICOM = encode_dicom(exam_of(simulate("normal", seed=1)))
+
+
+@pytest.mark.parametrize(("content", "patient"), [(SCP, "P-1"), (DICOM, "ZZCANARY-4711")])
+@pytest.mark.parametrize("kind", ["Observation", "DocumentReference", "Media"])
+def test_files_of_other_formats(kind, content, patient):
+    told = attachment(content, contentType="application/octet-stream")
+    subject = {"identifier": {"value": patient}}
+    (exam,) = read(holder(kind, told) | {"subject": subject})
+    assert exam.patient.identifier == patient
+    assert set(exam.ecg.leads) == set(LEADS_12)
+    assert refused(holder(kind, told))[0] == "patient-disagrees"
 
 
 def test_a_file_in_a_binary_beside_it():

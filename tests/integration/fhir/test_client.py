@@ -192,22 +192,35 @@ def response(*statuses, location=None):
 CREATED = ["201 Created"] * 10
 
 
-@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
-def test_try_later(scripted, post, status):
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        *((status, "destination-busy") for status in (408, 409, 425, 500, 501)),
+        *((status, "destination-unavailable") for status in (429, 502, 503, 504)),
+    ],
+)
+def test_try_later(scripted, post, status, reason):
     scripted.answer(status, b"<html>busy</html>", Retry_After="120")
     with pytest.raises(TryLater) as caught:
         post()
-    assert caught.value.reason == "destination-busy"
+    assert caught.value.reason == reason
     assert caught.value.detail == f"status {status}"
     assert caught.value.retry_after_s == 120.0
 
 
-@pytest.mark.parametrize("status", [301, 307, 400, 401, 403, 404, 405, 410, 412, 413, 415, 422])
-def test_refused(scripted, post, status):
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        *((status, "destination-refused") for status in (400, 412, 413, 422)),
+        *((status, "destination-denied") for status in (401, 403)),
+        *((s, "destination-misconfigured") for s in (301, 307, 404, 405, 410, 415)),
+    ],
+)
+def test_refused(scripted, post, status, reason):
     scripted.answer(status, Location="http://127.0.0.1:9/elsewhere", Retry_After="120")
     with pytest.raises(Refused) as caught:
         post()
-    assert (caught.value.reason, caught.value.detail) == ("destination-refused", f"status {status}")
+    assert (caught.value.reason, caught.value.detail) == (reason, f"status {status}")
     assert len(scripted.asked) == 1
 
 

@@ -103,10 +103,11 @@ def test_capabilities_are_valid_and_true():
         for resource in rest["resource"]
     }
     assert interactions == {
-        "DiagnosticReport": ["read", "search-type"],
+        "DiagnosticReport": ["read", "vread", "history-instance", "search-type"],
         "Observation": ["read"],
         "Device": ["read"],
         "Provenance": ["read"],
+        "Communication": ["read"],
         "Binary": ["read"],
     }
     # Every parameter that is told is understood.
@@ -115,3 +116,12 @@ def test_capabilities_are_valid_and_true():
     assert told == list(examples)
     parse_query(examples.items())
     parse_query([("_include", value) for value in rest["resource"][0]["searchInclude"]])
+
+
+def test_decisions_are_told_where_they_are_taken():
+    statement = capabilities(BASE, takes_decisions=True)
+    CapabilityStatement.model_validate(statement)
+    reports, *_, definitions = statement["rest"][0]["resource"]
+    definition = f"{BASE}/OperationDefinition/report-confirm"
+    assert reports["operation"] == [{"name": "confirm", "definition": definition}]
+    assert definitions["type"] == "OperationDefinition"

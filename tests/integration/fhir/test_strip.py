@@ -1,9 +1,18 @@
 """What the strip model found, as Observations."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 from integration.fhir import codes
-from integration.fhir.strip import strip_contents
+from integration.fhir.strip import episode_content, strip_contents, tells_end
 from integration.fhir.wording import measured_in_words
-from model.findings import AAMI_CLASSES, RHYTHM_NAMES, RHYTHM_UNITS, RhythmFinding
+from model.findings import (
+    AAMI_CLASSES,
+    RHYTHM_NAMES,
+    RHYTHM_UNITS,
+    EpisodeFinding,
+    RhythmFinding,
+)
 
 
 def test_rate_rhythm_and_beats(findings_of):
@@ -35,3 +44,15 @@ def test_every_rhythm_has_a_code_and_words():
         told = measured_in_words(RhythmFinding(code, 0.0, 3.0, 3.0, 2.0))
         assert RHYTHM_UNITS[code] in told
         assert "flagged" in told
+
+
+def test_an_episode_has_an_end_once_it_has_one():
+    onset = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    going = EpisodeFinding("AF", onset, onset + timedelta(seconds=40), None, 0.9, 0.5)
+    said = episode_content(going)
+    assert said["effectivePeriod"] == {"start": "2026-03-01T12:00:00.000+00:00"}
+    assert said["code"] == codes.RHYTHM_FINDING["AF"]
+    ended = episode_content(replace(going, ended="over"))
+    assert ended["effectivePeriod"]["end"] == "2026-03-01T12:00:40.000+00:00"
+    assert not tells_end({"entry": [{"resource": said}, {"resource": {}}]})
+    assert tells_end({"entry": [{"resource": ended}]})

@@ -29,6 +29,7 @@ from tests.integration.formats.encoders import (
 
 COUNTS = limb_leads_agree(make_counts(12, 60))
 MAX_GROWTH_KB = 300_000
+MAX_WORK_S = 10.0  # of CPU, far beyond what any of these takes: a hang
 NUMBERS = st.sampled_from(["0", "-1", "1e9", "9" * 30, "4294967295", "65536", "nan", "", "\u0661"])
 
 
@@ -46,7 +47,7 @@ def good(name):
 
 
 def survives(data):
-    """Read, or be refused, within a second of work; return the reason, if any."""
+    """Read, or be refused, without a hang; return the reason, if any."""
     start = time.process_time()
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     reason = None
@@ -56,7 +57,7 @@ def survives(data):
     except EcgError as refused:
         reason = refused.reason
         assert reason in ANSWERS, "a reason that no protocol knows how to tell"
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < MAX_WORK_S
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < MAX_GROWTH_KB
     return reason
 

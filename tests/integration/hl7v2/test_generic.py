@@ -259,3 +259,13 @@ def test_two_channel_lengths_over_groups_are_refused():
     )
     with pytest.raises(Refused, match="lengths-differ"):
         decode(generic(*bodies))
+
+
+@pytest.mark.parametrize(
+    "cd",
+    [f"1&KANAL A^^{CD_REST}~2&KANAL B^^", f"1^KANAL A^{CD_REST}~2^KANAL B^"],
+)
+def test_a_sender_may_have_its_own_words_for_channels(cd):
+    dialect = {"KANAL A": "I", "KANAL B": "V1"}
+    (exam,) = decode(generic(*group("0^1~2^3", cd=cd)), dialect=dialect).exams
+    assert exam.ecg.leads == ("I", "V1")

@@ -2,15 +2,21 @@
 
 import copy
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
 
+from db.records import StoredReport
+from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.errors import ConfigError
 from integration.fhir.report import build_report
+from integration.fhir.revision import revised
+from integration.fhir.wording import LABELS
 from integration.hl7v2.report import Endpoints, encode_report
 
+NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 ENDS = Endpoints("HISBUNDLE", "CARDIO|LAB", "EHR", "HOSP")
 
 
@@ -172,3 +178,35 @@ def test_a_bundle_without_report_is_our_own_fault(bundle_of):
     bundle["entry"] = bundle["entry"][1:]
     with pytest.raises(ConfigError, match="report-malformed"):
         encode_report(bundle, ENDS)
+
+
+@pytest.mark.parametrize(
+    ("decision", "status", "of_report", "of_results"),
+    [
+        ("confirm", "final", "F", "F"),
+        ("override", "amended", "C", "C"),
+        ("override", "corrected", "C", "C"),
+        ("reject", "entered-in-error", "C", "W"),
+    ],
+)
+def test_versions_correct_what_was_sent(  # noqa: PLR0917 - a table and two fixtures
+    exam, bundle_of, decision, status, of_report, of_results
+):
+    first = StoredReport(exam.id, NOW, bundle_of("flagged"))
+    review = Review(Decision(decision), Reviewer(None, "urn:x", "7", "Dr^A"), NOW, "AF")
+    bundle = revised([first], review, ReportStatus(status), NOW)
+    before, (after,) = rows(first.bundle, "OBR")[0], rows(bundle, "OBR")
+    assert (before[25], after[25]) == ("P", of_report)
+    assert (before[3], before[2]) == (after[3], after[2])
+    assert after[32] == "7&Dr\\S\\A"
+    results = {row[11] for row in rows(bundle, "OBX") if row[5]}
+    assert results == {of_results}
+    assert observed(bundle, "ai-label")[5] == LABELS[ReportStatus(status)]
+    assert encode_report(bundle, ENDS).control_id != encode_report(first.bundle, ENDS).control_id
+
+
+def test_a_critical_finding_stands_out(exam, findings_of, issued):
+    bundle = build_report(exam, findings_of("rhythm"), issued=issued, critical=("bradycardia",))
+    flagged = [(row[3].split("^")[0], row[5]) for row in rows(bundle, "OBX") if row[8] == "AA"]
+    assert [code for code, _ in flagged] == ["bradycardia", "critical"]
+    assert flagged[1][1].startswith("Critical finding by AI, not yet reviewed by a clinician")

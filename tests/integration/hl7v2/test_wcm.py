@@ -312,3 +312,30 @@ def test_rates_that_differ():
 
 def test_a_lead_that_comes_twice():
     assert refused(*lead(), *lead(path="1.1.1.2"))[0] == "lead-duplicate"
+
+
+OWN = {"CH1": "I", "Channel 1": "I", "CH2": "II"}
+
+
+def in_dialect(identifier):
+    bodies = [body.replace("131329^MDC_ECG_ELEC_POTL_I^MDC", identifier) for body in lead()]
+    return decode(wcm(*bodies), dialect=OWN).exams
+
+
+@pytest.mark.parametrize("identifier", ["CH1^Channel 1^L", "CH1^^L", "^Channel 1^L", "CH1^I^L"])
+def test_a_sender_may_have_its_own_words_for_leads(identifier):
+    (exam,) = in_dialect(identifier)
+    assert exam.ecg.leads == ("I",)
+
+
+@pytest.mark.parametrize("identifier", ["CH1^Channel 2^L", "CH1^II^L", "131330^Channel 1^MDC"])
+def test_its_code_and_its_name_have_to_agree_all_the_same(identifier):
+    with pytest.raises(Refused) as caught:
+        in_dialect(identifier)
+    assert caught.value.reason == "lead-mismatch"
+
+
+def test_words_that_are_nobodys_are_no_leads():
+    with pytest.raises(Refused) as caught:
+        decode(wcm(*[b.replace("131329^MDC_ECG_ELEC_POTL_I^MDC", "CH1^^L") for b in lead()]))
+    assert caught.value.reason == "lead-unknown"

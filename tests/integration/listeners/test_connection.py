@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from integration.config import MllpSettings
 from integration.hl7v2.framing import Frame, Junk, frame
+from integration.hl7v2.settings import MllpSettings
 from integration.listeners.mllp import serve_mllp
 
 
@@ -195,7 +195,7 @@ def test_keepalive_is_on():
 
 LISTENER = """
 import asyncio
-from integration.config import MllpSettings
+from integration.hl7v2.settings import MllpSettings
 from integration.listeners.mllp import serve_mllp
 
 async def main():

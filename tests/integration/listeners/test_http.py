@@ -1,6 +1,7 @@
 """The read-only interface over a real SQLite store."""
 
 import asyncio
+import base64
 import logging
 import socket
 import threading
@@ -12,13 +13,20 @@ import numpy as np
 import pytest
 import uvicorn
 from fhir.resources.R4B import get_fhir_model_class
+from sqlalchemy import text
 
 from db.errors import NotFound, StoreUnavailable
 from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
+from db.room import Limits, Room
 from db.store import Store
 from integration.fhir.report import build_report
+from integration.fhir.settings import HttpSettings
+from integration.fhir.xml import resource_of_xml
 from integration.listeners.http import create_app
+from integration.metrics import Metrics
+from integration.security.callers import callers_of
+from integration.security.signing_keys import make_key
 from model.ecg import Ecg
 from model.findings import ABNORMALITY_TYPES, Findings, ModelIdentity, Quality, TypeFinding
 
@@ -181,7 +189,7 @@ def test_read_report_and_all_it_refers_to(get, exam_ids):
         "/fhir/Patient/{exam}",
         "/fhir/Patient",
         "/fhir/DiagnosticReport/",
-        "/fhir/DiagnosticReport/{exam}/_history/1",
+        "/fhir/DiagnosticReport/{exam}/_history/2",
         "/fhir",
     ],
 )
@@ -217,15 +225,15 @@ def test_nothing_can_be_written(get, exam_ids, method):
         ("application/json;q=0.9", "", 200),
         ("text/html, */*;q=0.1", "", 200),
         ("application/*", "", 200),
-        ("application/fhir+xml", "", 406),
         ("text/html", "", 406),
+        ("application/fhir+json;q=0", "", 406),
         ("text/html", "?_format=json", 200),
         ("*/*", "?_format=application/fhir+json", 200),
         ("*/*", "?_format=application/fhir%2Bjson", 200),
-        ("*/*", "?_format=xml", 406),
+        ("*/*", "?_format=csv", 406),
     ],
 )
-def test_only_json(get, accept, query, status):
+def test_formats(get, accept, query, status):
     get(f"/fhir/DiagnosticReport{query}", status, Accept=accept)
     get(f"/fhir/metadata{query}", status, Accept=accept)
 
@@ -251,9 +259,42 @@ def test_every_host_name_where_the_settings_say_so(store):
     assert answer.json()["implementation"]["url"] == "https://ecg.hospital.example/fhir"
 
 
+def test_our_public_keys_are_everybodys(store, tmp_path):
+    kid = make_key(tmp_path, "ES384", datetime.now(UTC)).kid
+    callers = callers_of(HttpSettings(token="a-token-of-some-length"))
+    answer = request(create_app(store, callers=callers, keys=tmp_path), "/.well-known/jwks.json")
+    assert [key["kid"] for key in answer.json()["keys"]] == [kid]
+
+
 def test_health(get):
     assert get("/livez").json() == {"status": "alive"}
-    assert get("/readyz").json() == {"status": "ready"}
+    assert get("/readyz").json() == {"status": "ready", "intake": "open"}
+
+
+def test_without_room_reports_are_still_read(tmp_path):
+    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    store.limit(Room(Limits(0, 2**62), tmp_path, lambda: 0))
+    ready = request(create_app(store), "/readyz")
+    assert (ready.status_code, ready.json()["intake"]) == (200, "store-full")
+    store.close()
+
+
+def test_a_schema_of_an_older_version_does_not_serve(tmp_path):
+    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    app = create_app(store)
+    told = []
+    for revision in ("0001", "9999"):
+        with store._engine.begin() as connection:
+            change = text("UPDATE alembic_version SET version_num = :revision")
+            connection.execute(change, {"revision": revision})
+        told.append(request(app, "/readyz"))
+    assert [answer.status_code for answer in told] == [503, 200]
+    assert told[0].json() == {"status": "not ready", "reason": "schema-behind"}
+    store.close()
 
 
 class BrokenStore:
@@ -262,7 +303,7 @@ class BrokenStore:
     def __init__(self, error):
         self._error = error
 
-    def ping(self):
+    def schema(self):
         raise self._error
 
     def read_report(self, exam_id):
@@ -371,6 +412,48 @@ def test_the_page_is_a_pdf(store, exam_ids):
     assert request(app, f"/fhir/Binary/{exam_ids[0]}").content == answer.content
 
 
+@pytest.mark.parametrize("accept", ["application/fhir+json", "application/fhir+xml"])
+def test_the_page_as_a_resource(store, exam_ids, accept):
+    answer = request(create_app(store), f"/fhir/Binary/{exam_ids[0]}", accept=accept)
+    xml = accept.endswith("xml")
+    binary = resource_of_xml(answer.content) if xml else answer.json()
+    get_fhir_model_class("Binary").model_validate(binary)
+    assert base64.b64decode(binary["data"]).startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    "path", ["metadata", "DiagnosticReport?_include=DiagnosticReport:result", "Patient/x"]
+)
+def test_xml_says_the_same(store, exam_ids, path):
+    app = create_app(store)
+    xml = request(app, f"/fhir/{path}", accept="application/fhir+xml")
+    assert xml.headers["content-type"] == "application/fhir+xml"
+    told = resource_of_xml(xml.content)
+    kind = get_fhir_model_class(told["resourceType"])
+    json = kind.model_validate(request(app, f"/fhir/{path}").json())
+    assert kind.model_validate(told).model_dump_json() == json.model_dump_json()
+
+
+def test_a_report_that_the_client_has_is_not_sent_again(store, exam_ids):
+    app, path = create_app(store), f"/fhir/DiagnosticReport/{exam_ids[0]}"
+    tag = request(app, path).headers["etag"]
+    assert request(app, path, if_none_match=tag).status_code == 304
+
+
 @pytest.mark.parametrize("id_", ["nobody", str(UUID(int=1)), "{}-mi"])
 def test_no_page_of_what_is_not_there(store, exam_ids, id_):
     assert request(create_app(store), f"/fhir/Binary/{id_.format(exam_ids[0])}").status_code == 404
+
+
+def test_the_page_for_prometheus_is_served_where_it_is_wanted(store, exam_ids):
+    metrics = Metrics(store)
+    app = create_app(store, allowed_hosts=None, metrics=metrics)
+    request(app, f"/fhir/Observation/{exam_ids[0]}")
+    request(app, "/fhir/metadata", method="ZZCANARY1")
+    answer = request(app, "/metrics")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'route="/fhir/{kind}/{id}"' in answer.text
+    assert 'method="other"' in answer.text
+    assert "ZZCANARY" not in answer.text
+    assert request(create_app(store, allowed_hosts=None), "/metrics").status_code == 404

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from integration.config import MllpSettings
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, Junk, frame
+from integration.hl7v2.settings import MllpSettings
 from integration.listeners import connection, mllp
 from integration.listeners.connection import MAX_JUNK
 from integration.listeners.mllp import serve_mllp

@@ -10,10 +10,11 @@ import pytest
 
 from db.migrate import upgrade
 from db.store import Store
-from integration.config import MllpSettings, SenderSettings, Settings, TlsSettings
+from integration.config import Settings
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.client import MllpClient
 from integration.hl7v2.framing import frame
+from integration.hl7v2.settings import MllpSettings, SenderSettings, TlsSettings
 from integration.intake import Hl7Intake
 from integration.listeners import mllp
 from integration.listeners.mllp import serve_mllp

@@ -1,17 +1,23 @@
 """What stands on the page, and where."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from db.records import PatientRef
+from db.records import Assessed, PatientRef
+from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.render.page import MAX_SHEETS, sheets
 from integration.render.shapes import HEIGHT_MM, WIDTH_MM, Bar, Grid, Text, Trace
 from model.ecg import LEADS_12, Ecg
 from model.findings import LeadFault, Quality
 
-ISSUED = "2026-03-01 13:31:02"
+ISSUED = datetime(2026, 3, 1, 13, 31, 2, tzinfo=UTC)
+
+
+def assessed(exam, findings, review=None, status="preliminary"):
+    return Assessed(exam, findings, ISSUED, 1, ReportStatus(status), ISSUED, review)
 
 
 def ecg(leads=LEADS_12, seconds=10.0, rate=100.0):
@@ -24,7 +30,7 @@ def ecg(leads=LEADS_12, seconds=10.0, rate=100.0):
 def pages(exam, findings_of):
     def make(kind="flagged", recording=None, **changes):
         about = replace(exam, ecg=recording or ecg(), **changes)
-        return sheets(about, findings_of(kind), ISSUED)
+        return sheets(assessed(about, findings_of(kind)))
 
     return make
 
@@ -65,7 +71,7 @@ def test_the_pulse_is_a_millivolt(pages):
 
 
 def test_everything_stands_on_the_paper(exam, any_findings):
-    for sheet in sheets(replace(exam, ecg=ecg()), any_findings, ISSUED):
+    for sheet in sheets(assessed(replace(exam, ecg=ecg()), any_findings)):
         for shape in sheet.shapes:
             left, top, right, bottom = extent(shape)
             assert 5 <= left <= right <= WIDTH_MM - 5, shape
@@ -80,7 +86,7 @@ def test_the_page_says_what_it_is_and_whose(pages):
         "MRN-4711 (ST-ELSEWHERE)",
         "PLACER-1",
         "2026-03-01 08:30:15-05:00",
-        ISSUED,
+        "2026-03-01 13:31:02",
         "25 mm/s   10 mm/mV   100 Hz",
         "resting-12 1.2.0",
         "not a diagnosis",
@@ -183,5 +189,41 @@ def test_patient_without_authority(pages):
 def test_faults_of_leads_that_are_not_there_do_not_matter(exam, findings_of):
     quality = Quality("limited", (), (LeadFault("V1", "noise"),))
     findings = replace(findings_of("limited"), quality=quality)
-    (page,) = sheets(replace(exam, ecg=ecg(LEADS_12[:6])), findings, ISSUED)
+    (page,) = sheets(assessed(replace(exam, ecg=ecg(LEADS_12[:6])), findings))
     assert "V1 not recorded (noise: not used)" in texts(page)
+
+
+@pytest.mark.parametrize(
+    ("status", "decision", "first", "second"),
+    [
+        ("final", "confirm", "FINAL", "AI-generated, confirmed by a clinician."),
+        ("amended", "override", "AMENDED", "AI-generated, overridden by a clinician."),
+        (
+            "entered-in-error",
+            "reject",
+            "WITHDRAWN",
+            "AI-generated, rejected by a clinician: not to be used.",
+        ),
+    ],
+)
+def test_a_reviewed_page_says_by_whom(*, exam, findings_of, status, decision, first, second):
+    review = Review(Decision(decision), Reviewer(None, None, "7", "Dr. A"), ISSUED, "AF")
+    about = replace(exam, ecg=ecg())
+    (page,) = sheets(assessed(about, findings_of("flagged"), review, status))
+    said = texts(page)
+    assert said[:2] == [
+        f"ECG ANALYSIS BY AI - {first}",
+        f"{second} Dr. A, 2026-03-01 13:31:02+00:00",
+    ]
+    assert not [t for t in said if "not yet reviewed" in t]
+
+
+def test_nothing_in_the_head_is_printed_over_something_else(exam, findings_of):
+    review = Review(Decision.CONFIRM, Reviewer(None, None, "7", "Dr. " + "A" * 60), ISSUED)
+    about = replace(exam, ecg=ecg())
+    (page,) = sheets(assessed(about, findings_of("rhythm"), review, "final"))
+    head = [extent(s) for s in page.shapes if isinstance(s, Text) and s.y < 36]
+    for n, (left, top, right, bottom) in enumerate(head):
+        for other in head[n + 1 :]:
+            beside = right <= other[0] or other[2] <= left
+            assert beside or bottom <= other[1] or other[3] <= top

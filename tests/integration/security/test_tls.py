@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from integration.config import TlsSettings
 from integration.errors import ConfigError
+from integration.hl7v2.settings import TlsSettings
 from integration.security.tls import ServerTls, client_context, handshake_fault, names_in
 from tests.private_ca import NAME, PrivateCa
 

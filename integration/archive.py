@@ -1,0 +1,279 @@
+"""From the files of an archive to stored messages, through the same doors as live traffic.
+
+A file of HL7 v2 messages or of FHIR resources is taken message by message, as if each had been
+sent; a recording becomes a message of its own. Ids follow from content, so what is met twice, in
+this archive or live, is there once.
+"""
+
+import csv
+import io
+import tarfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from enum import StrEnum
+from pathlib import Path
+
+import orjson
+
+from db.clinical import Clinical
+from db.records import MessageState, NewExam, NewMessage, PatientRef, Receipt
+from integration.errors import ConfigError, Refused, as_refused
+from integration.fhir.ndjson import batches_of, lines_of
+from integration.fhir_intake import FhirIntake, Interaction, interaction_of
+from integration.formats import NOT_ECG, DecodedEcg, read_ecgs
+from integration.formats.files import read_limited
+from integration.hl7v2.framing import Frame
+from integration.hl7v2.stream import is_hl7, messages_in
+from integration.inbox import NOTHING_ELSE, Inbox
+from integration.intake import Hl7Intake
+from integration.senders import Peer, Senders
+from model.errors import EcgError
+
+PROTOCOL = "archive"
+SENDER = "archive"
+MAX_FILE_BYTES = 128 * 2**20
+_HEAD = 4096
+_NOT_ECG = NOT_ECG | {"format-unknown", "archive-unsupported"}
+
+Clock = Callable[[], datetime]
+
+
+class Outcome(StrEnum):
+    """What became of one message or recording."""
+
+    IMPORTED = "imported"
+    KNOWN = "known"  # it was here already
+    NOT_ECG = "not-ecg"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Told:
+    """One outcome; `reason` where it is refused, `ecgs` that are new here."""
+
+    outcome: Outcome
+    reason: str | None = None
+    ecgs: int = 0
+
+
+class Witness:
+    """Keeps what an intake hands over, or only looks, and remembers what became of it.
+
+    One for all threads; each reads its own.
+    """
+
+    def __init__(self, inner: Inbox | None) -> None:
+        """Take where to keep; None: nowhere, nothing is stored."""
+        self._inner = inner
+        self._seen = threading.local()
+
+    def accept(
+        self,
+        message: NewMessage,
+        state: MessageState,
+        reason: str | None,
+        answer: bytes,
+        exams: Sequence[NewExam] = (),
+        *,
+        clinical: Clinical = NOTHING_ELSE,
+        rung: bool = False,
+    ) -> Receipt:
+        """Keep a message and note its outcome."""
+        ids = tuple(message.exam_id(n) for n in range(len(exams)))
+        receipt = Receipt(message.id, answer, ids, duplicate=False)
+        if self._inner is not None:
+            receipt = self._inner.accept(
+                message, state, reason, answer, exams, clinical=clinical, rung=rung
+            )
+        self._told().append(_told(state, reason, receipt, len(exams)))
+        return receipt
+
+    def take(self) -> list[Told]:
+        """Return what this thread has noted, and forget it."""
+        told, self._seen.told = self._told(), []
+        return told
+
+    def _told(self) -> list[Told]:
+        if not hasattr(self._seen, "told"):
+            self._seen.told = []
+        found: list[Told] = self._seen.told
+        return found
+
+
+class Patients:
+    """Whose recordings are whose, where the files themselves do not tell."""
+
+    def __init__(self, by_name: dict[str, PatientRef], *, named_by_file: bool = False) -> None:
+        """Take the table, by a file's name or its name without ending.
+
+        Args:
+            by_name: whose each file is.
+            named_by_file: whether a file that the table does not name is called after its patient.
+        """
+        self._by_name = by_name
+        self._named_by_file = named_by_file
+
+    @classmethod
+    def read(cls, table: Path | None, *, named_by_file: bool = False) -> "Patients":
+        """Read a CSV file with the columns file, identifier and, if wanted, authority.
+
+        Raises:
+            ConfigError: `patients-unusable`.
+        """
+        if table is None:
+            return cls({}, named_by_file=named_by_file)
+        try:
+            with table.open(newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file, strict=True))
+            found = {
+                row["file"]: PatientRef(row["identifier"], row.get("authority") or None)
+                for row in rows
+            }
+        except (OSError, UnicodeDecodeError, csv.Error, KeyError, EcgError, TypeError) as error:
+            detail = f"{table}: needs the columns file and identifier ({type(error).__name__})"
+            raise ConfigError("patients-unusable", detail) from None
+        if not all(ref.identifier for ref in found.values()) or len(found) < len(rows):
+            detail = f"{table}: a file stands there twice, or has no identifier"
+            raise ConfigError("patients-unusable", detail)
+        return cls(found, named_by_file=named_by_file)
+
+    def of(self, path: Path, decoded: DecodedEcg) -> PatientRef:
+        """Return whose recording this is.
+
+        Raises:
+            Refused: `patient-missing`, `patient-ambiguous`, `patient-disagrees`.
+        """
+        told = self._by_name.get(path.name) or self._by_name.get(path.stem)
+        if len(decoded.patients) > 1:
+            raise Refused("patient-ambiguous", "the file names several patients")
+        if not decoded.patients:
+            if told is None and self._named_by_file:
+                told = PatientRef(path.stem)
+            if told is None:
+                raise Refused("patient-missing", "neither the file nor the table names a patient")
+            return told
+        if told is not None and told.identifier != decoded.patients[0].identifier:
+            raise Refused("patient-disagrees", "the file names another patient than the table")
+        return decoded.patients[0]
+
+
+class Archive:
+    """Takes files; thread-safe."""
+
+    def __init__(
+        self,
+        inbox: Inbox | None,
+        senders: Senders,
+        patients: Patients,
+        *,
+        zone: tzinfo | None = None,
+        clock: Clock = lambda: datetime.now(UTC),
+    ) -> None:
+        """Take where messages go.
+
+        Args:
+            inbox: None: nothing is stored, all is read and judged.
+            senders: how each sender's HL7 v2 messages are read.
+            patients: of recordings.
+            zone: of times without one.
+            clock: returns the aware time.
+        """
+        self._witness = Witness(inbox)
+        self._hl7 = Hl7Intake(self._witness, None, senders, clock=clock)
+        self._fhir = FhirIntake(self._witness, None, zone=zone, clock=clock)
+        self._patients, self._zone, self._clock = patients, zone, clock
+
+    def take(self, path: Path, *, must_be_ecg: bool) -> list[Told]:
+        """Read a file and keep what it holds; never raises for its content.
+
+        Args:
+            path: of a WFDB record, its header.
+            must_be_ecg: whether a file that is no recording is refused, and not passed over.
+
+        Raises:
+            StoreUnavailable: what was kept before stays; the file may come again.
+        """
+        try:
+            head = read_limited(path, _HEAD, whole=False)
+            if is_hl7(head):
+                self._take_hl7(path)
+            elif path.suffix != ".hea" and head.lstrip()[:1] == b"{":
+                self._take_fhir(path, head)
+            else:
+                self._take_recording(path, must_be_ecg=must_be_ecg)
+        except (EcgError, Refused) as error:
+            return [*self._witness.take(), Told(Outcome.REFUSED, error.reason)]
+        return self._witness.take()
+
+    def _take_hl7(self, path: Path) -> None:
+        with path.open("rb") as file:
+            for raw in messages_in(file, MAX_FILE_BYTES):
+                self._hl7.answer(Frame(raw), Peer(PROTOCOL, replayed=True))
+
+    def _take_fhir(self, path: Path, head: bytes) -> None:
+        if not _is_ndjson(path, head):
+            raw = read_limited(path, MAX_FILE_BYTES)
+            self._fhir.answer(raw, interaction_of(raw), SENDER)
+            return
+        with path.open("rb") as file:
+            for batch in batches_of(lines_of(file)):
+                self._fhir.answer(batch, Interaction.BUNDLE, SENDER)
+
+    def _take_recording(self, path: Path, *, must_be_ecg: bool) -> None:
+        exams: list[NewExam] = []
+        refused: Refused | None = None
+        try:
+            exams = [self._exam(path, one) for one in read_ecgs(path, zone=self._zone)]
+        except EcgError as error:
+            if error.reason in _NOT_ECG and not must_be_ecg:
+                return
+            refused = as_refused(error)
+        except Refused as error:
+            refused = error
+        message = NewMessage.whole(PROTOCOL, SENDER, "", _bytes_of(path), self._clock())
+        state = MessageState.ACCEPTED if refused is None else MessageState.REFUSED
+        reason = None if refused is None else refused.reason
+        self._witness.accept(message, state, reason, b"", exams)
+
+    def _exam(self, path: Path, decoded: DecodedEcg) -> NewExam:
+        return NewExam(self._patients.of(path, decoded), decoded.ecg, decoded.acquired)
+
+
+def _told(state: MessageState, reason: str | None, receipt: Receipt, ecgs: int) -> Told:
+    if state == MessageState.REFUSED:
+        return Told(Outcome.REFUSED, reason)
+    if receipt.duplicate:
+        return Told(Outcome.KNOWN)
+    if state == MessageState.NOT_ECG:
+        return Told(Outcome.NOT_ECG)
+    return Told(Outcome.IMPORTED, ecgs=ecgs)
+
+
+def _is_ndjson(path: Path, head: bytes) -> bool:
+    """Whether each line is a resource: by its name, or because the first line is a whole one."""
+    if path.suffix.lower() == ".ndjson":
+        return True
+    first, _, rest = head.lstrip().partition(b"\n")
+    try:
+        return rest.lstrip()[:1] == b"{" and isinstance(orjson.loads(first), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Return what is kept of a recording: its file, or of a WFDB record an archive of its files."""
+    if path.suffix != ".hea":
+        return read_limited(path, MAX_FILE_BYTES)
+    from integration.formats import wfdb  # noqa: PLC0415 - brings pandas
+
+    packed = io.BytesIO()
+    # Nothing of the file system goes in, so the same record has the same bytes everywhere.
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for file in wfdb.files_of(path):
+            content = read_limited(file, MAX_FILE_BYTES)
+            entry = tarfile.TarInfo(file.name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()

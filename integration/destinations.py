@@ -1,0 +1,70 @@
+"""Opens what the settings name as destinations of reports."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from integration.config import DestinationSettings
+from integration.fhir.client import FhirClient
+from integration.fhir.codes import Json
+from integration.fhir.sending import Exclusively, FhirSender
+from integration.fhir.settings import FhirDestinationSettings
+from integration.fhir.smart import SmartAuth
+from integration.hl7v2.client import MllpClient
+from integration.hl7v2.outbound import OruDestination
+from integration.hl7v2.report import Endpoints
+from integration.hl7v2.settings import OruDestinationSettings
+from integration.kafka.connection import client_arguments
+from integration.kafka.outbound import KafkaDestination
+from integration.kafka.settings import KafkaDestinationSettings
+from integration.kafka.writer import Writer
+from integration.security.tls import client_context
+
+# Sends a report and returns the other side's answer, short; raises Refused or TryLater.
+Destination = Callable[[Json], str]
+
+
+def open_destination(
+    settings: DestinationSettings, keys: Path, exclusively: Exclusively
+) -> Destination:
+    """Return what sends a report there; it connects when it is used, and threads may share it.
+
+    Args:
+        settings: of the destination.
+        keys: folder of our signing keys.
+        exclusively: a lock by name among all workers.
+    """
+    match settings:
+        case FhirDestinationSettings():
+            return FhirSender(fhir_client(settings, keys), settings, exclusively).send
+        case OruDestinationSettings():
+            return _oru(settings)
+        case KafkaDestinationSettings():
+            return _kafka(settings)
+
+
+def fhir_client(fhir: FhirDestinationSettings, keys: Path) -> FhirClient:
+    """Return a client that shows who we are as the settings say."""
+    auth = (
+        SmartAuth(fhir.base_url, fhir.smart, keys, timeout_s=fhir.timeout_s) if fhir.smart else None
+    )
+    return FhirClient(fhir.base_url, token=fhir.token, auth=auth, timeout_s=fhir.timeout_s)
+
+
+def _oru(oru: OruDestinationSettings) -> Destination:
+    own = oru.tls
+    tls = client_context(own.ca, own.certificate, own.key) if own else None
+    endpoints = Endpoints(
+        oru.sending_application,
+        oru.sending_facility,
+        oru.receiving_application,
+        oru.receiving_facility,
+    )
+    connected = OruDestination(
+        lambda: MllpClient(oru.host, oru.port, oru.timeout_s, tls), endpoints
+    )
+    return connected.send
+
+
+def _kafka(kafka: KafkaDestinationSettings) -> Destination:
+    writer = Writer(client_arguments(kafka), kafka.timeout_s)
+    return KafkaDestination(writer, kafka.topic, compact=kafka.format == "event").send

@@ -1,0 +1,133 @@
+"""Ways to bring a report to a FHIR server, chosen by the destination's style.
+
+Each may be repeated from its beginning: what is there already is found by its identifier. A Device,
+which many reports share, is created before all else by one worker at a time, since servers whose
+conditional create is not atomic would get two of it from two first reports.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import cast
+
+from integration.errors import Refused
+from integration.fhir.client import FhirClient, Place
+from integration.fhir.codes import Json
+from integration.fhir.profiles import condition_of, document, identifier_of, millennium_report
+from integration.fhir.revision import sendable
+from integration.fhir.settings import FhirDestinationSettings
+
+# What refers to nothing first, what refers to the rest last.
+_ORDER = ("Device", "Observation", "DiagnosticReport", "Provenance")
+
+Exclusively = Callable[[str], AbstractContextManager[None]]
+
+
+class FhirSender:
+    """Sends reports to one FHIR server; threads may share it."""
+
+    def __init__(
+        self, client: FhirClient, settings: FhirDestinationSettings, exclusively: Exclusively
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._exclusively = exclusively
+        self._devices: set[str] = set()
+        ways = {
+            "transaction": self._as_transaction,
+            "single": self._singly,
+            "report": self._as_report,
+            "document": self._as_document,
+        }
+        self._send = ways[settings.sent_as]
+
+    def send(self, bundle: Json) -> str:
+        """Send a report and return the answer in short, without patient data.
+
+        Raises:
+            TryLater: see `client`, `smart`.
+            Refused: see `client`, `smart`, `profiles`; `patient-unknown-there`,
+                `patient-ambiguous-there`.
+        """
+        return self._send(bundle)
+
+    def _as_transaction(self, bundle: Json) -> str:
+        for entry in bundle["entry"]:
+            if entry["resource"]["resourceType"] == "Device":
+                self._ensure(entry)
+        return self._client.post_transaction(bundle)
+
+    def _ensure(self, entry: Json) -> None:
+        condition = condition_of(entry)
+        if condition in self._devices:
+            return
+        with self._exclusively(f"device {self._settings.base_url} {condition}"):
+            try:
+                self._client.write(entry)
+            except Refused:
+                return  # not by itself; the transaction tells what is wrong, if anything is
+        self._devices.add(condition)
+
+    def _singly(self, bundle: Json) -> str:
+        places: dict[str, str] = {}
+        told = ""
+        for entry in sorted(sendable(bundle)["entry"], key=_rank):
+            resource = _resolved(entry["resource"], places)
+            place = self._written(entry | {"resource": resource})
+            if "fullUrl" in entry:
+                places[entry["fullUrl"]] = place.reference
+            if resource["resourceType"] == "DiagnosticReport":
+                told = place.told
+        return told
+
+    def _written(self, entry: Json) -> Place:
+        if entry["resource"]["resourceType"] != "Device":
+            return self._client.write(entry)
+        with self._exclusively(f"device {self._settings.base_url} {condition_of(entry)}"):
+            return self._client.write(entry)
+
+    def _as_report(self, bundle: Json) -> str:
+        return self._about_known_patient(
+            millennium_report(bundle, self._settings.results_interpreter)
+        )
+
+    def _as_document(self, bundle: Json) -> str:
+        entry = document(bundle)
+        if self._settings.patient_systems:
+            return self._about_known_patient(entry)
+        return self._client.write(entry).told
+
+    def _about_known_patient(self, entry: Json) -> str:
+        """Write a resource whose subject is the server's own Patient; none is ever made."""
+        resource = entry["resource"]
+        identifier = identifier_of(resource["subject"], self._settings.patient_systems)
+        found = self._client.search("Patient", {"identifier": identifier})
+        if not found:
+            raise Refused("patient-unknown-there", "the server has no such patient")
+        if len(found) > 1:
+            raise Refused("patient-ambiguous-there", f"the server has {len(found)} such patients")
+        subject = {"reference": f"Patient/{found[0]}"}
+        return self._client.write(entry | {"resource": resource | {"subject": subject}}).told
+
+
+def _rank(entry: Json) -> int:
+    kind = entry["resource"]["resourceType"]
+    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
+
+
+def _resolved(value: Json, places: dict[str, str]) -> Json:
+    """Return a resource with its references to what has been written."""
+    resolved = _replaced(value, places)
+    return cast("Json", resolved)
+
+
+def _replaced(value: object, places: dict[str, str]) -> object:
+    if isinstance(value, dict):
+        return {
+            name: places.get(part, part)
+            if name == "reference" and isinstance(part, str)
+            else _replaced(part, places)
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_replaced(part, places) for part in value]
+    return value

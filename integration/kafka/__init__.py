@@ -1,0 +1,1 @@
+"""Kafka: ECG events in, results out."""

@@ -1,0 +1,110 @@
+"""A clinician's decision becomes the next version of a report, whichever way it came.
+
+    POST DiagnosticReport/{id}/$confirm, `hisbundle report`, an amended report of the EHR
+    -> Reviews.decide -> one commit: version, deliveries, entry of the audit log
+
+The same decision again changes nothing. Who looked at an older version than the newest, and says
+so, has to look again.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from db.errors import VersionConflict
+from db.records import StoredReport
+from db.reviews import Decision, Review, status_after
+from db.store import Store
+from db.versions import NewVersion
+from integration.errors import Refused
+from integration.fhir.amending import amending_review
+from integration.fhir.codes import Json
+from integration.fhir.revision import revised
+
+_RACES = 5  # lost in a row by who named no version
+_log = logging.getLogger(__name__)
+
+
+class Reviews:
+    """Takes decisions; one for all callers, thread-safe."""
+
+    def __init__(self, store: Store, ring: Callable[[Sequence[UUID]], None] | None) -> None:
+        """Take the store, and what rings a worker for each delivery; None: the sweep looks."""
+        self._store = store
+        self._ring = ring
+
+    def decide(
+        self, exam_id: UUID, review: Review, *, actor: str, expected: int | None = None
+    ) -> StoredReport:
+        """Return the report as it stands after a decision.
+
+        Args:
+            exam_id: whose report.
+            review: the decision.
+            actor: who brought it here: an authenticated client, a sender, an operator.
+            expected: number of the version that was looked at; None: whichever is the newest.
+
+        Raises:
+            Refused: `report-unknown`; `report-decided`: it cannot be decided so any more.
+            VersionConflict: `version-conflict`.
+        """
+        for race in range(_RACES):
+            versions = self._store.versions_of(exam_id)
+            if not versions:
+                raise Refused("report-unknown", "there is no report with this id")
+            try:
+                return self._next(versions, review, actor, expected)
+            except VersionConflict:
+                if expected is not None or race == _RACES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def amend(
+        self, exam_id: UUID, resource: Json, *, actor: str, expected: int | None = None
+    ) -> StoredReport:
+        """Return the report as it stands after another system sent it back.
+
+        Args:
+            exam_id: whose report.
+            resource: DiagnosticReport, as `amending_review` reads it.
+            actor: the authenticated client.
+            expected: as for `decide`; None: no version may be made meanwhile.
+
+        Raises:
+            Refused: as `decide` and `amending_review`.
+            VersionConflict: `version-conflict`.
+        """
+        versions = self._store.versions_of(exam_id)
+        if not versions:
+            raise Refused("report-unknown", "there is no report with this id")
+        review = amending_review(resource, versions, datetime.now(UTC))
+        if review is None:
+            return versions[0]
+        newest = versions[0].version if expected is None else expected
+        return self.decide(exam_id, review, actor=actor, expected=newest)
+
+    def _next(
+        self, versions: Sequence[StoredReport], review: Review, actor: str, expected: int | None
+    ) -> StoredReport:
+        newest = versions[0]
+        if review.repeats(newest.review):
+            return newest
+        if expected is not None and expected != newest.version:
+            detail = f"version {newest.version} is the newest, not {expected}"
+            raise VersionConflict("version-conflict", detail)
+        status = status_after(review.decision, newest.status)
+        if status is None:
+            detail = f"a report that is {newest.status} cannot be decided so: {review.decision}"
+            raise Refused("report-decided", detail)
+        if status is newest.status and review.decision is not Decision.OVERRIDE:
+            return newest
+        now = datetime.now(UTC)
+        bundle = revised(versions, review, status, now)
+        new = NewVersion(status, now, bundle, actor, review)
+        deliveries = self._store.add_version(newest.exam_id, new, expected=newest.version)
+        told = (newest.exam_id, newest.version + 1, status)
+        _log.info("report decided id=%s version=%d status=%s", *told)
+        if self._ring is not None:
+            self._ring(deliveries)
+        return self._store.read_report(newest.exam_id)

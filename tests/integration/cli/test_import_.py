@@ -1,0 +1,94 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from db.migrate import upgrade
+from db.store import Store
+from integration.cli import cli
+from integration.cli.import_ import _Run
+from tests.hl7_messages import twelve, wcm
+
+HL7 = wcm(*twelve("^".join("012" * 1000)), pid="PID|1||ZZCANARY-4711^^^HOSP^MR")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
+    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Three files of which one is broken."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for n in range(3):
+        (folder / f"{n}.hl7").write_bytes(HL7.replace(b"4711", b"471%d" % n))
+    (folder / "3.hl7").write_bytes(b"MSH|broken\r")
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["import", *map(str, arguments)])
+
+
+def counts(done):
+    return json.loads(done.stdout)["counts"]
+
+
+def test_a_dry_run_counts_and_stores_nothing(store, archive):
+    done = run(archive, "--dry-run", "--json")
+    assert done.exit_code == 1
+    assert counts(done) == {"ecgs": 3, "imported": 3, "refused:msh-malformed": 1}
+    assert store.backlog_waiting() == 0
+    assert json.loads(run("--past", "--json").stdout) == []
+
+
+def test_an_archive_is_taken_in_and_again_nothing_is(store, archive):
+    assert counts(run(archive, "--no-deliver", "--json"))["imported"] == 3
+    assert store.backlog_waiting() == 3
+    again = run(archive, "--json")
+    assert counts(again) == {"ecgs": 0, "known": 3, "refused:msh-malformed": 1}
+    assert store.backlog_waiting() == 3
+    first, second = json.loads(run("--past", "--json").stdout)
+    assert (first["counts"]["known"], second["counts"]["imported"]) == (3, 3)
+    assert "ecgs 0" in " ".join(run("--past").output.split())
+
+
+def test_it_goes_on_after_the_last_file_that_was_noted(store, archive, monkeypatch):
+    monkeypatch.setattr("integration.cli.import_._PIECE", 1)
+    taken = []
+
+    def dying(self, one):
+        taken.append(one[0].name)
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        return take(self, one)
+
+    take = _Run._take
+    monkeypatch.setattr(_Run, "_take", dying)
+    assert run(archive).exit_code == 1
+    done = run(archive, "--json")
+    assert taken == ["0.hl7", "1.hl7", "2.hl7", "2.hl7", "3.hl7"]
+    assert counts(done) == {"ecgs": 3, "imported": 3, "refused:msh-malformed": 1}
+
+
+def test_files_come_from_a_list_at_a_rate(store, archive, tmp_path):
+    names = tmp_path / "list.txt"
+    names.write_text(f"{archive / '0.hl7'}\n{archive / '1.hl7'}\n")
+    done = run("--list", names, "--rate", "1000", "--json")
+    assert done.exit_code == 0
+    assert counts(done) == {"ecgs": 2, "imported": 2}
+    assert json.loads(done.stdout)["seconds"] >= 0
+    assert run().exit_code == 2
+
+
+def test_people_get_a_table(store, archive):
+    done = run(archive)
+    assert "msh-malformed" in done.output
+    assert "import: 4 of 4" in done.stderr

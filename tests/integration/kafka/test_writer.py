@@ -1,0 +1,49 @@
+import pytest
+from kafka.errors import KafkaError, MessageSizeTooLargeError
+
+from integration.cli.local_kafka import LocalBroker
+from integration.kafka import writer
+from integration.kafka.connection import client_arguments
+from integration.kafka.writer import Writer
+from tests.kafka_broker import Cluster
+
+
+def test_the_place_of_a_record_is_told(kafka_cluster):
+    topic = kafka_cluster.topic()
+    own = Writer(client_arguments(kafka_cluster.settings()), 20)
+    places = [own.write(topic, b"k", value, [("h", b"1")]) for value in (b"a", None)]
+    own.close()
+    assert places == [f"{topic} 0:0", f"{topic} 0:1"]
+    first, second = kafka_cluster.read(topic, 2)
+    assert (first.key, first.value, first.headers) == (b"k", b"a", [("h", b"1")])
+    assert second.value is None
+
+
+def test_after_a_failure_the_next_record_connects_anew(tmp_path):
+    broker = LocalBroker(tmp_path)
+    cluster = Cluster(broker.servers, broker)
+    arguments = client_arguments(cluster.settings()) | {"bootstrap_timeout_ms": 1000}
+    own = Writer(arguments, 4)
+    broker.start()
+    try:
+        topic = cluster.topic()
+        assert own.write(topic, b"k", b"1", []) == f"{topic} 0:0"
+        broker.stop()
+        with pytest.raises(KafkaError):
+            own.write(topic, b"k", b"2", [])
+        broker.start()
+        cluster.topic(name=topic)
+        assert own.write(topic, b"k", b"3", []) == f"{topic} 0:0"
+        own.close()
+    finally:
+        broker.stop()
+
+
+def test_what_is_too_large_leaves_the_connection_alone(kafka_cluster, monkeypatch):
+    monkeypatch.setattr(writer, "_FITS", 1000)
+    topic = kafka_cluster.topic()
+    own = Writer(client_arguments(kafka_cluster.settings()), 20)
+    with pytest.raises(MessageSizeTooLargeError):
+        own.write(topic, b"k", bytes(2000), [])
+    assert own.write(topic, b"k", b"small", []) == f"{topic} 0:0"
+    own.close()

@@ -1,0 +1,52 @@
+"""A listener of Kafka with a database of its own, in the test's own process."""
+
+import time
+
+import pytest
+from sqlalchemy import create_engine, func, select
+
+from db.migrate import upgrade
+from db.store import Store
+from db.tables import ExamRow, MessageRow
+from integration.kafka_intake import KafkaIntake
+from integration.listeners.kafka import KafkaListener
+
+
+def wait_for(condition, what, timeout_s=40):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    return pytest.fail(f"waited {timeout_s} s for {what}")
+
+
+class Site:
+    """One database; listeners come and go."""
+
+    def __init__(self, folder):
+        self.url = f"sqlite:///{folder / 'site.db'}"
+        upgrade(self.url)
+        self.store = Store.open(self.url)
+        self.engine = create_engine(self.url)
+        self.listeners = []
+
+    def listener(self, settings, *, intake=None):
+        made = KafkaListener.open(settings, intake or KafkaIntake(self.store, None, settings))
+        self.listeners.append(made)
+        made.start()
+        return made
+
+    def exams(self):
+        with self.engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(ExamRow))
+
+    def reason_of(self, message_id):
+        with self.engine.connect() as connection:
+            return connection.scalar(select(MessageRow.reason).where(MessageRow.id == message_id))
+
+    def close(self):
+        for listener in self.listeners:
+            listener.stop()
+        self.store.close()
+        self.engine.dispose()

@@ -1,0 +1,137 @@
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import orjson
+import pytest
+import wfdb
+
+from db.migrate import upgrade
+from db.records import BACKLOG, Lane, PatientRef
+from db.store import Store
+from integration.archive import Archive, Outcome, Patients, Told
+from integration.errors import ConfigError
+from integration.senders import Sender, Senders
+from tests.fhir_observations import component, observation
+from tests.hl7_messages import twelve, wcm
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+EVERYBODY = Senders((), Sender("", "ascii", None), closed=False)
+PID = "PID|1||ZZCANARY-4711^^^HOSP^MR"
+HL7 = wcm(*twelve("^".join("012" * 1000)), pid=PID)
+IMPORTED, KNOWN = Told(Outcome.IMPORTED, ecgs=1), Told(Outcome.KNOWN)
+
+
+@pytest.fixture
+def store(tmp_path):
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    store.receive_as(Lane(BACKLOG))
+    yield store
+    store.close()
+
+
+def archive(store, patients=None):
+    return Archive(store, EVERYBODY, patients or Patients({}), clock=lambda: NOW)
+
+
+def record(folder, name="r1"):
+    samples = np.sin(np.arange(2000) / 20)[:, None] * [1.0, 0.5]
+    options = {"fs": 200, "units": ["mV"] * 2, "sig_name": ["I", "II"], "fmt": ["16"] * 2}
+    wfdb.wrsamp(name, p_signal=samples, write_dir=str(folder), **options)
+    return folder / f"{name}.hea"
+
+
+def reasons(told):
+    return [(one.outcome, one.reason) for one in told]
+
+
+def test_messages_of_a_file_are_taken_as_if_they_had_been_sent(store, tmp_path):
+    file = tmp_path / "old.hl7"
+    other = HL7.replace(b"4711", b"4712")
+    file.write_bytes(HL7 + HL7 + other + b"MSH|broken\r")
+    told = archive(store).take(file, must_be_ecg=True)
+    assert told[:3] == [IMPORTED, KNOWN, IMPORTED]
+    assert told[3].outcome == Outcome.REFUSED
+    assert archive(store).take(file, must_be_ecg=True)[:3] == [KNOWN] * 3
+    assert store.backlog_waiting() == 2
+
+
+def test_a_batch_is_taken_message_by_message_or_refused_whole(store, tmp_path):
+    file = tmp_path / "batch.hl7"
+    file.write_bytes(b"BHS|^~\\&|A\r" + HL7 + b"BTS|1\r")
+    assert archive(store).take(file, must_be_ecg=True) == [IMPORTED]
+    file.write_bytes(b"BHS|^~\\&|A\r" + HL7 + b"BTS|2\r")
+    told = archive(store).take(file, must_be_ecg=True)
+    assert reasons(told) == [(Outcome.REFUSED, "batch-count-mismatch")]
+
+
+def test_fhir_resources_come_from_a_file_of_one_and_from_lines(store, tmp_path):
+    one = observation([component("I", range(2500))])
+    two = observation([component("II", range(2500))])
+    single, lines = tmp_path / "one.json", tmp_path / "bulk.ndjson"
+    single.write_text(json.dumps(one, indent=2))
+    assert archive(store).take(single, must_be_ecg=True) == [IMPORTED]
+    patient = {"resourceType": "Patient", "id": "1"}
+    content = [orjson.dumps(resource) for resource in (patient, two)]
+    lines.write_bytes(b"\n".join([*content, b"{not json"]))
+    told = archive(store).take(lines, must_be_ecg=True)
+    assert sorted(reasons(told)) == [(Outcome.IMPORTED, None), (Outcome.REFUSED, "json-malformed")]
+    assert store.backlog_waiting() == 2
+
+
+def test_a_wfdb_record_is_whose_somebody_says_it_is(store, tmp_path):
+    header = record(tmp_path)
+    told = archive(store).take(header, must_be_ecg=True)
+    assert reasons(told) == [(Outcome.REFUSED, "patient-missing")]
+    table = tmp_path / "patients.csv"
+    table.write_text("file,identifier,authority\nr1,ZZCANARY-1,HOSP\n")
+    told = archive(store, Patients.read(table)).take(header, must_be_ecg=True)
+    assert told == [IMPORTED]
+    (exam_id,) = store.claim_waiting_exams(NOW, 9, backlog=True)
+    exam = store.load_exam(exam_id)
+    assert exam.patient == PatientRef("ZZCANARY-1", "HOSP")
+    assert exam.ecg.leads == ("I", "II")
+    kept = store.message_raw(exam.message_id)
+    assert b"r1.hea" in kept
+    assert header.with_suffix(".dat").read_bytes() in kept
+
+
+def test_a_record_is_the_same_wherever_it_lies(store, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    named = Patients({}, named_by_file=True)
+    headers = [record(tmp_path / name) for name in "ab"]
+    told = [archive(store, named).take(header, must_be_ecg=True) for header in headers]
+    assert told == [[IMPORTED], [KNOWN]]
+
+
+def test_a_file_that_contradicts_the_table_is_refused(store, tmp_path, monkeypatch):
+    file = tmp_path / "a.xml"
+    file.write_text("<html/>")
+    assert archive(store).take(file, must_be_ecg=False) == []
+    told = archive(store).take(file, must_be_ecg=True)
+    assert reasons(told) == [(Outcome.REFUSED, "not-ecg-xml")]
+    told = archive(store).take(tmp_path / "missing.dcm", must_be_ecg=True)
+    assert reasons(told) == [(Outcome.REFUSED, "file-missing")]
+
+
+def test_a_dry_run_stores_nothing_and_says_the_same(store, tmp_path):
+    file = tmp_path / "old.hl7"
+    file.write_bytes(HL7 + b"MSH|broken\r")
+    dry = archive(None).take(file, must_be_ecg=True)
+    assert store.backlog_waiting() == 0
+    assert archive(store).take(file, must_be_ecg=True) == dry
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["a,b\n1,2\n", "file,identifier\nx,\n", "file,identifier\nx,1\nx,2\n", "file,identifier\n\0"],
+)
+def test_a_table_that_leaves_questions_is_refused(tmp_path, table):
+    path = tmp_path / "patients.csv"
+    path.write_text(table)
+    with pytest.raises(ConfigError) as caught:
+        Patients.read(path)
+    assert caught.value.reason == "patients-unusable"

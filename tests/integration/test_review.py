@@ -1,0 +1,111 @@
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from db.errors import VersionConflict
+from db.migrate import upgrade
+from db.records import MessageState, NewAssessment, NewExam, NewMessage
+from db.reviews import Decision, ReportStatus, Review, Reviewer
+from db.store import Store
+from integration.errors import Refused
+from integration.fhir.report import build_report
+from integration.review import Reviews
+
+NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
+REVIEWER = Reviewer("Practitioner/7")
+
+
+@pytest.fixture
+def store(tmp_path):
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def exam_id(store, exam, findings_of):
+    """An ECG whose report goes to one destination."""
+    new = NewExam(exam.patient, exam.ecg, exam.acquired)
+    message = NewMessage.whole("mllp", "", "1", b"MSH|", NOW)
+    (id_,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [new]).exam_ids
+    findings = findings_of("flagged")
+    report = build_report(store.load_exam(id_), findings, issued=NOW)
+    store.save_assessment(id_, NewAssessment(findings, NOW, report, ("fhir",)))
+    return id_
+
+
+def review(decision="confirm", text="", reviewer=REVIEWER):
+    return Review(Decision(decision), reviewer, datetime.now(UTC), text)
+
+
+@pytest.fixture
+def rung():
+    return []
+
+
+@pytest.fixture
+def reviews(store, rung):
+    return Reviews(store, rung.extend)
+
+
+def test_a_decision_makes_a_version_and_rings_its_deliveries(reviews, rung, store, exam_id):
+    made = reviews.decide(exam_id, review(), actor="ehr")
+    assert (made.version, made.status, made.actor) == (2, ReportStatus.FINAL, "ehr")
+    assert made == store.read_report(exam_id)
+    (id_,) = rung
+    assert store.claim_delivery(id_, datetime.now(UTC), 60).report == made.bundle
+
+
+def test_the_same_again_changes_nothing(reviews, rung, exam_id):
+    made = reviews.decide(exam_id, review(), actor="ehr", expected=1)
+    assert reviews.decide(exam_id, review(), actor="ehr", expected=1) == made
+    assert len(rung) == 1
+
+
+def test_who_looked_at_an_older_version_looks_again(reviews, exam_id):
+    reviews.decide(exam_id, review(), actor="ehr", expected=1)
+    with pytest.raises(VersionConflict, match="version 2 is the newest, not 1"):
+        reviews.decide(exam_id, review("override", "AF"), actor="ehr", expected=1)
+    assert reviews.decide(exam_id, review("override", "AF"), actor="ehr", expected=2).version == 3
+
+
+def test_a_second_confirmation_leaves_the_first(reviews, exam_id):
+    made = reviews.decide(exam_id, review(), actor="ehr")
+    assert reviews.decide(exam_id, review(reviewer=Reviewer("Practitioner/8")), actor="x") == made
+
+
+@pytest.mark.parametrize("before", ["override", "reject"])
+def test_what_was_decided_otherwise_is_not_confirmed(reviews, exam_id, before):
+    reviews.decide(exam_id, review(before, "AF"), actor="ehr")
+    with pytest.raises(Refused, match="report-decided"):
+        reviews.decide(exam_id, review(), actor="ehr")
+
+
+def test_an_override_of_an_override_is_a_correction(reviews, exam_id):
+    statuses = [
+        reviews.decide(exam_id, review("override", text), actor="ehr").status
+        for text in ("AF", "Flutter", "Sinus rhythm")
+    ]
+    assert statuses == ["amended", "corrected", "corrected"]
+
+
+def test_no_report_no_decision(reviews):
+    with pytest.raises(Refused, match="report-unknown"):
+        reviews.decide(UUID(int=1), review(), actor="ehr")
+
+
+def test_who_names_no_version_is_asked_again_for_the_newest(reviews, store, exam_id):
+    """Another decision comes between looking and deciding, once."""
+    look, other = store.versions_of, Reviews(store, None)
+
+    def slow(id_):
+        seen = look(id_)
+        store.versions_of = look
+        other.decide(id_, review("override", "AF"), actor="other")
+        return seen
+
+    store.versions_of = slow
+    assert reviews.decide(exam_id, review("reject"), actor="ehr").version == 3
