@@ -11,13 +11,14 @@ import warnings
 from celery import Celery, signals
 from celery.platforms import SecurityWarning
 
-import db.migrate
 from db.store import Store
 from integration import logs
 from integration.config import Settings, load_settings
+from integration.database import open_store
 from integration.queue import make_celery, queue_depth, ring_now
 from model.errors import HisbundleError
 from worker.context import Context
+from worker.heartbeat import Heartbeat
 from worker.sweep import Doorbell, Sweeper
 from worker.tasks import register
 
@@ -35,17 +36,18 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         settings = load_settings()
-        logs.set_up(settings.log_level)
-        db.migrate.check(settings.database)
+        logs.set_up(settings.log_level, settings.log_format)
+        store = open_store(settings)
+        store.close()  # its connections: processes fork from here, and it opens others
     except HisbundleError as error:
         sys.stderr.write(f"hisbundle worker: {error}\n")
         return 2
     if arguments.stop_with_stdin:
         threading.Thread(target=_stop_with_stdin, daemon=True).start()
-    return _work(settings)
+    return _work(settings, store)
 
 
-def _work(settings: Settings) -> int:
+def _work(settings: Settings, store: Store) -> int:
     celery = make_celery(settings)
     context = Context(settings, celery)
     register(celery, context)
@@ -54,7 +56,7 @@ def _work(settings: Settings) -> int:
         signals.worker_process_init.connect(lambda **_: context.warm_up(), weak=False)
     else:
         context.warm_up()
-    sweeper = _sweeper(settings, celery)
+    sweeper = _sweeper(settings, store, celery)
     signals.worker_ready.connect(lambda **_: sweeper.start(), weak=False)
     signals.worker_shutting_down.connect(lambda **_: sweeper.stop(), weak=False)
     # Its words about running as root are about pickled tasks; ours are JSON.
@@ -71,7 +73,7 @@ def _work(settings: Settings) -> int:
     return int(worker.exitcode or 0)
 
 
-def _sweeper(settings: Settings, celery: Celery) -> Sweeper:
+def _sweeper(settings: Settings, store: Store, celery: Celery) -> Sweeper:
     """Return the sweep with a store of its own: the pool's processes fork from here.
 
     Embedded, the sweep is the doorbell, so it looks often; and the queue was lost with the last
@@ -79,11 +81,13 @@ def _sweeper(settings: Settings, celery: Celery) -> Sweeper:
     """
     worker, embedded = settings.worker, settings.embedded
     return Sweeper(
-        Store.open(settings.database),
+        store,
         Doorbell(lambda: queue_depth(celery), lambda task, id_: ring_now(celery, task, id_)),
         interval_s=worker.sweep_interval_s or (0.05 if embedded else 5.0),
         grace_s=worker.ring_grace_s,
         first_grace_s=0.0 if embedded else worker.ring_grace_s,
+        heartbeat=Heartbeat(settings.heartbeat_file),
+        silent=settings.mode == "silent",
     )
 
 

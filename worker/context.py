@@ -1,21 +1,21 @@
 """What tasks need, opened on first use in the process that uses it: nothing crosses a fork."""
 
+import logging
 from collections.abc import Mapping
 from functools import cached_property
 
 from celery import Celery
 
 from db.store import Store
-from integration.config import OruSettings, Settings
-from integration.fhir.client import FhirClient
-from integration.hl7v2.client import MllpClient
-from integration.hl7v2.outbound import OruDestination
-from integration.hl7v2.report import Endpoints
+from integration.config import Settings
+from integration.database import open_store
+from integration.destinations import Destination, open_destination
 from integration.queue import Bell
-from integration.security.tls import client_context
 from model.assessor import Assessor
-from worker.pipeline import Destination, Retry
+from worker.pipeline import Retry
 from worker.watchdog import Watchdog
+
+_log = logging.getLogger(__name__)
 
 
 class Context:
@@ -28,7 +28,7 @@ class Context:
     @cached_property
     def store(self) -> Store:
         """The database."""
-        return Store.open(self.settings.database)
+        return open_store(self.settings)
 
     @cached_property
     def assessor(self) -> Assessor:
@@ -38,6 +38,19 @@ class Context:
             own.model_path, own.strip_model_path, operating_point=own.operating_point
         )
 
+    def stopped(self) -> bool:
+        """Whether somebody has stopped a model of this worker; then it scores nothing."""
+        stopped = {stop.model for stop in self.store.model_stops()}
+        mine = [m for m in self.assessor.models if f"{m.name}@{m.version}" in stopped]
+        for model in mine:
+            _log.warning("model stopped model=%s@%s", model.name, model.version)
+        return bool(mine)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is sent."""
+        return self.settings.mode == "silent"
+
     @cached_property
     def bell(self) -> Bell:
         """Rings follow-up tasks."""
@@ -46,14 +59,9 @@ class Context:
     @cached_property
     def destinations(self) -> Mapping[str, Destination]:
         """Name -> what sends a report there."""
-        made: dict[str, Destination] = {}
-        fhir = self.settings.fhir
-        if fhir.base_url is not None:
-            client = FhirClient(fhir.base_url, token=fhir.token, timeout_s=fhir.timeout_s)
-            made["fhir"] = client.post_transaction
-        if self.settings.oru.host is not None:
-            made["oru"] = _oru(self.settings.oru, self.settings.oru.host).send
-        return made
+        given = self.settings.destinations
+        keys, exclusively = self.settings.keys_folder, self.store.exclusively
+        return {name: open_destination(own, keys, exclusively) for name, own in given.items()}
 
     @cached_property
     def retry(self) -> Retry:
@@ -72,15 +80,3 @@ class Context:
     def warm_up(self) -> None:
         """Open what the first task would otherwise wait for, before threads race for it."""
         _ = (self.store, self.assessor, self.bell, self.destinations, self.retry, self.watchdog)
-
-
-def _oru(oru: OruSettings, host: str) -> OruDestination:
-    own = oru.tls
-    tls = client_context(own.ca, own.certificate, own.key) if own else None
-    endpoints = Endpoints(
-        oru.sending_application,
-        oru.sending_facility,
-        oru.receiving_application,
-        oru.receiving_facility,
-    )
-    return OruDestination(lambda: MllpClient(host, oru.port, oru.timeout_s, tls), endpoints)

@@ -6,8 +6,8 @@ lets only one assessment in, and a destination creates a report only if it is no
 
 import logging
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -15,15 +15,22 @@ from uuid import UUID
 from db.errors import Corrupt, NotFound
 from db.records import Delivery, Exam, NewAssessment
 from db.store import Store
+from integration.critical import CriticalSettings, critical_in
+from integration.destinations import Destination
 from integration.errors import Refused, TryLater
 from integration.fhir.codes import Json
 from integration.fhir.report import attach_page, build_report
+from integration.logs import traced
 from integration.render import page_of
 from model.ecg import Ecg
 from model.errors import HisbundleError
 from model.findings import Findings
 
 MAX_BACKOFF_S = 3600.0
+PROBE_S = 60.0  # at the latest somebody looks whether a destination is back
+# What says nothing of the report: it is not one of the tries that a delivery has.
+_OUTAGES = {"destination-unreachable", "destination-unavailable", "token-unavailable"}
+_USUAL = CriticalSettings()
 _log = logging.getLogger(__name__)
 
 
@@ -33,10 +40,6 @@ class Scorer(Protocol):
     def score(self, ecg: Ecg) -> Findings:
         """Return what is found in one ECG."""
         ...
-
-
-# Sends a report and returns the other side's answer, short; raises Refused or TryLater.
-Destination = Callable[[Json], str]
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ def score_exam(
     *,
     destinations: tuple[str, ...],
     max_attempts: int,
+    critical: CriticalSettings = _USUAL,
+    silent: bool = False,
 ) -> tuple[UUID, ...]:
     """Assess one exam and store assessment, report and deliveries in one commit.
 
@@ -75,18 +80,38 @@ def score_exam(
         store.fail_exam(exam_id, error.reason)
         _log.error("exam failed id=%s reason=%s", exam_id, error.reason)
         return ()
-    return _save(store, exam, findings, destinations)
+    if exam.of_stream:
+        findings = replace(findings, episode=store.episode_finding_of(exam_id))
+    return _save(store, exam, findings, destinations, critical, silent=silent or exam.silent)
 
 
 def _save(
-    store: Store, exam: Exam, findings: Findings, destinations: tuple[str, ...]
+    store: Store,
+    exam: Exam,
+    findings: Findings,
+    destinations: tuple[str, ...],
+    settings: CriticalSettings,
+    *,
+    silent: bool,
 ) -> tuple[UUID, ...]:
     now = datetime.now(UTC)
-    report = build_report(exam, findings, issued=now)
-    deliveries = store.save_assessment(exam.id, NewAssessment(findings, now, report, destinations))
+    critical = critical_in(findings, settings)
+    minutes = settings.acknowledge_min
+    new = NewAssessment(
+        findings,
+        now,
+        build_report(exam, findings, issued=now, critical=critical),
+        destinations,
+        silent=silent,
+        critical=critical,
+        answer_by=None if minutes is None else now + timedelta(minutes=minutes),
+    )
+    deliveries = store.save_assessment(exam.id, new)
     if deliveries is None:
         _log.info("exam already assessed id=%s", exam.id)
         return ()
+    if critical:
+        _log.warning("critical finding id=%s codes=%s", exam.id, ",".join(critical))
     _log.info("exam assessed id=%s verdict=%s", exam.id, findings.quality.verdict)
     return deliveries
 
@@ -96,8 +121,14 @@ def deliver(
 ) -> None:
     """Send one report to its destination and record the answer."""
     delivery = store.claim_delivery(delivery_id, datetime.now(UTC), retry.lease_s)
-    if delivery is None:
-        return
+    if delivery is not None:
+        with traced(delivery.exam_id):
+            _send(store, destinations, delivery, retry)
+
+
+def _send(
+    store: Store, destinations: Mapping[str, Destination], delivery: Delivery, retry: Retry
+) -> None:
     destination = destinations.get(delivery.destination)
     if destination is None:
         # Settings changed under it; asking again later heals it once they are restored.
@@ -106,21 +137,34 @@ def deliver(
     try:
         answer = destination(_with_page(store, delivery))
     except Refused as error:
+        store.note_answer(delivery.destination)
         _give_up(store, delivery, str(error))
     except TryLater as error:
-        if delivery.attempts < retry.max_attempts:
-            _put_off(store, delivery, str(error), retry, error.retry_after_s)
-        else:
-            _give_up(store, delivery, f"gave up after {delivery.attempts} tries: {error}")
+        _try_later(store, delivery, error, retry)
     else:
         store.record_delivered(delivery.id, answer)
+        store.note_answer(delivery.destination)
         _log.info("delivered id=%s destination=%s", delivery.id, delivery.destination)
+
+
+def _try_later(store: Store, delivery: Delivery, error: TryLater, retry: Retry) -> None:
+    """Put a delivery off, and leave its destination alone if others had to be put off too."""
+    asked_s = None if error.retry_after_s is None else min(error.retry_after_s, MAX_BACKOFF_S)
+    store.note_failure(
+        delivery.destination, datetime.now(UTC), retry.backoff_s, PROBE_S, asked_s=asked_s
+    )
+    if error.reason in _OUTAGES or delivery.attempts < retry.max_attempts:
+        _put_off(store, delivery, str(error), retry, asked_s)
+    else:
+        _give_up(store, delivery, f"gave up after {delivery.attempts} tries: {error}")
 
 
 def _with_page(store: Store, delivery: Delivery) -> Json:
     """Return the report with its page; without it, where the samples are gone or do not decode."""
     try:
-        return attach_page(delivery.report, page_of(store.load_assessed(delivery.exam_id)))
+        return attach_page(
+            delivery.report, page_of(store.load_assessed(delivery.exam_id, delivery.version))
+        )
     except (NotFound, Corrupt) as error:
         _log.warning("report without page id=%s reason=%s", delivery.id, error.reason)
         return delivery.report
@@ -141,7 +185,9 @@ def _put_off(
     store: Store, delivery: Delivery, answer: str, retry: Retry, asked_s: float | None = None
 ) -> None:
     wait = backoff_s(delivery.attempts, retry.backoff_s, random.random(), asked_s)  # noqa: S311
-    store.record_retry(delivery.id, answer, datetime.now(UTC) + timedelta(seconds=wait))
+    due = datetime.now(UTC) + timedelta(seconds=wait)
+    counted = answer.partition(":")[0] not in _OUTAGES
+    store.record_retry(delivery.id, answer, due, counted=counted)
     _log.warning(
         "delivery put off id=%s destination=%s attempts=%d wait_s=%.0f answer=%s",
         delivery.id,

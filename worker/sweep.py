@@ -1,4 +1,4 @@
-"""The sweep: rings what waits in the database and has no task in the queue, stitches packets.
+"""The sweep: rings what waits and has no task in the queue, gives packets to their streams.
 
 It is what makes losing the broker, a worker or a ring harmless. Any number of workers may sweep at
 once: the store hands each waiting row to one of them per grace period.
@@ -16,11 +16,19 @@ from kombu.exceptions import OperationalError
 
 from db.errors import StoreUnavailable
 from db.store import Store
-from integration.queue import DELIVER, SCORE
-from worker.stitching import stitch_once
+from integration.queue import DELIVER, READ_ON, SCORE
+from worker.escalation import escalate_once
+from worker.heartbeat import Heartbeat
+from worker.monitoring import tell_ends
 
 BATCH = 500
-STITCH_S = 1.0
+BACKLOG_AHEAD = 8  # tasks in the queue beyond which an archive waits: what is urgent comes after
+BACKLOG_EVERY_S = 0.1  # while there is one
+UPKEEP_S = 1.0
+STREAMS_S = 0.25
+PACKETS = 2_000  # given to their streams in one transaction
+STREAM_LEASE_S = 60.0  # a stream this long without a word from its task is rung again
+HEAD_TOLD_S = 600.0
 _log = logging.getLogger(__name__)
 
 
@@ -32,8 +40,10 @@ class Doorbell:
     ring: Callable[[str, UUID], None]
 
 
-def sweep_once(store: Store, doorbell: Doorbell, grace_s: float) -> int:
+def sweep_once(store: Store, doorbell: Doorbell, grace_s: float, *, silent: bool = False) -> int:
     """Ring what was never rung, or last longer than `grace_s` ago; return how many.
+
+    In silent mode no delivery is rung.
 
     While the queue is deep nothing is rung: what seems lost is only waiting in it, and ringing it
     again would make the queue grow for ever.
@@ -43,12 +53,35 @@ def sweep_once(store: Store, doorbell: Doorbell, grace_s: float) -> int:
     now = datetime.now(UTC)
     before = now - timedelta(seconds=grace_s)
     exams = store.claim_waiting_exams(before, BATCH)
-    deliveries = store.claim_due_deliveries(now, before, BATCH)
+    deliveries = () if silent else store.claim_due_deliveries(now, before, BATCH)
     for exam_id in exams:
         doorbell.ring(SCORE, exam_id)
     for delivery_id in deliveries:
         doorbell.ring(DELIVER, delivery_id)
     return len(exams) + len(deliveries)
+
+
+def sweep_backlog(store: Store, doorbell: Doorbell, grace_s: float) -> bool:
+    """Keep the queue filled with a few ECGs of archives; return whether to look again soon."""
+    room = BACKLOG_AHEAD - doorbell.depth()
+    if room <= 0:
+        return True
+    before = datetime.now(UTC) - timedelta(seconds=grace_s)
+    exams = store.claim_waiting_exams(before, room, backlog=True)
+    for exam_id in exams:
+        doorbell.ring(SCORE, exam_id)
+    return bool(exams)
+
+
+def sweep_streams(store: Store, doorbell: Doorbell) -> int:
+    """Give packets to their streams, ring for each stream that is worth a look; return how many."""
+    while store.adopt_packets(PACKETS) == PACKETS:
+        pass
+    room = BATCH - doorbell.depth()
+    streams = store.claim_streams(datetime.now(UTC), max(room, 0), STREAM_LEASE_S)
+    for stream_id in streams:
+        doorbell.ring(READ_ON, stream_id)
+    return len(streams)
 
 
 class Sweeper(threading.Thread):
@@ -62,36 +95,61 @@ class Sweeper(threading.Thread):
         interval_s: float,
         grace_s: float,
         first_grace_s: float,
+        heartbeat: Heartbeat | None = None,
+        silent: bool = False,
     ) -> None:
         super().__init__(name="sweep", daemon=True)
         self._store = store
         self._doorbell = doorbell
         self._interval_s = interval_s
         self._grace_s = grace_s
-        self._stitch_at = 0.0
+        self._upkeep_at = self._head_at = self._streams_at = 0.0
         self._first_grace_s = first_grace_s
+        self._heartbeat = heartbeat
+        self._silent = silent
         self._ending = threading.Event()
 
     def run(self) -> None:
         """Sweep until stopped; whatever fails is tried again at the next round."""
         grace_s = self._first_grace_s
+        due_at = 0.0
         while not self._ending.is_set():
+            wait_s = self._interval_s
+            if self._heartbeat is not None:
+                self._heartbeat.beat()
             try:
-                self._stitch()
-                if swept := sweep_once(self._store, self._doorbell, grace_s):
-                    _log.debug("swept count=%d", swept)
+                self._upkeep()
+                if time.monotonic() >= self._streams_at:
+                    sweep_streams(self._store, self._doorbell)
+                    self._streams_at = time.monotonic() + STREAMS_S
+                if time.monotonic() >= due_at:
+                    due_at = time.monotonic() + self._interval_s
+                    if swept := sweep_once(
+                        self._store, self._doorbell, grace_s, silent=self._silent
+                    ):
+                        _log.debug("swept count=%d", swept)
+                if sweep_backlog(self._store, self._doorbell, grace_s):
+                    wait_s = min(wait_s, BACKLOG_EVERY_S)
                 grace_s = self._grace_s
             except StoreUnavailable as error:
                 _log.warning("sweep put off reason=%s", error.reason)
             except (OperationalError, OSError) as error:
                 _log.warning("sweep put off error=%s", type(error).__name__)
-            self._ending.wait(self._interval_s)
+            self._ending.wait(min(wait_s, STREAMS_S))
 
-    def _stitch(self) -> None:
-        """Make windows of packets, a second after the last time; packets come no faster."""
-        if time.monotonic() >= self._stitch_at:
-            stitch_once(self._store, datetime.now(UTC))
-            self._stitch_at = time.monotonic() + STITCH_S
+    def _upkeep(self) -> None:
+        """Tell ends of episodes, escalate what nobody answers, seal the log; once a second."""
+        if time.monotonic() < self._upkeep_at:
+            return
+        now = datetime.now(UTC)
+        tell_ends(self._store, now)
+        escalate_once(self._store, now)
+        sealed = self._store.seal_audit()
+        if sealed and time.monotonic() >= self._head_at:
+            # Kept with the logs, elsewhere, it shows whether the chain's end was cut off.
+            _log.info("audit head number=%d sha256=%s", *self._store.audit_head())
+            self._head_at = time.monotonic() + HEAD_TOLD_S
+        self._upkeep_at = time.monotonic() + UPKEEP_S
 
     def stop(self) -> None:
         """End after the round under way."""

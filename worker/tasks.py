@@ -7,13 +7,16 @@ unfinished exam or delivery again.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from uuid import UUID
 
 from celery import Celery
 
 from db.errors import StoreUnavailable
-from integration.queue import DELIVER, SCORE
+from integration.logs import traced
+from integration.queue import DELIVER, READ_ON, SCORE
 from worker.context import Context
+from worker.monitoring import read_on
 from worker.pipeline import deliver, score_exam
 
 _log = logging.getLogger(__name__)
@@ -24,20 +27,40 @@ def register(celery: Celery, context: Context) -> None:
 
     @celery.task(name=SCORE)  # type: ignore[untyped-decorator]
     def score(exam_id: str) -> None:
-        with _guarded(context, SCORE, exam_id):
+        with traced(UUID(exam_id)), _guarded(context, SCORE, exam_id):
+            if context.stopped():
+                return  # it waits, until the model is started or another one is installed
             deliveries = score_exam(
                 context.store,
                 context.assessor,
                 UUID(exam_id),
-                destinations=context.settings.destinations,
+                destinations=tuple(context.settings.destinations),
                 max_attempts=context.settings.worker.max_scoring_attempts,
+                critical=context.settings.critical,
+                silent=context.silent,
             )
             context.bell.ring(DELIVER, deliveries)
 
     @celery.task(name=DELIVER)  # type: ignore[untyped-decorator]
     def send(delivery_id: str) -> None:
+        if context.silent:
+            return
         with _guarded(context, DELIVER, delivery_id):
             deliver(context.store, context.destinations, UUID(delivery_id), context.retry)
+
+    @celery.task(name=READ_ON)  # type: ignore[untyped-decorator]
+    def monitor(stream_id: str) -> None:
+        with _guarded(context, READ_ON, stream_id):
+            if context.stopped():
+                return
+            exams = read_on(
+                context.store,
+                context.assessor.strips,
+                context.settings.alarms.rules,
+                UUID(stream_id),
+                datetime.now(UTC),
+            )
+            context.bell.ring(SCORE, exams)
 
 
 @contextmanager

@@ -25,11 +25,11 @@ def store(tmp_path):
 def received(store):
     """A function that stores one ECG as an intake without a broker does, and returns its id."""
 
-    def receive(control_id="1"):
+    def receive(control_id="1", patient="4711"):
         raw = f"MSH|{control_id}".encode()
         message = NewMessage.whole("mllp", "CART^ED", control_id, raw, datetime.now(UTC))
         ecg = Ecg(np.zeros((1, 500), np.float32), ("II",), 500.0)
-        exam = NewExam(PatientRef("4711"), ecg)
+        exam = NewExam(PatientRef(patient), ecg)
         receipt = store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam], rung=False)
         return receipt.exam_ids[0]
 

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from db.records import ExamState
+from db.records import DeliveryState, ExamState, Lane
 from integration.errors import Refused, TryLater
 from integration.fhir.report import attach_page
 from integration.render import page_of
@@ -43,6 +43,22 @@ def make_due(store, delivery_id):
 
 
 class TestScoring:
+    def test_a_silent_one_is_assessed_and_sent_nowhere(self, store, scorer, received):
+        store.receive_as(Lane(silent=True))
+        exam_id = received()
+        assert score(store, scorer, exam_id) == ()
+        assert state(store, exam_id) == (ExamState.DELIVERED, None)
+        assert store.load_assessed(exam_id)
+
+    def test_in_silent_mode_everything_is(self, store, scorer, received):
+        exam_id = received()
+        ids = score_exam(
+            store, scorer, exam_id, destinations=("fhir",), max_attempts=2, silent=True
+        )
+        assert ids == store.deliveries_of(exam_id) == ()
+        assert store.load_exam(exam_id).silent
+        assert store.rehearsal().flagged == 1
+
     def test_assessment_report_and_delivery_appear_together(self, store, scorer, received):
         exam_id = received()
         deliveries = score(store, scorer, exam_id)
@@ -163,12 +179,32 @@ class TestDelivery:
 
     def test_but_not_for_ever(self, store, scored):
         exam_id, delivery_id = scored
-        destinations, sent = answering(*[TryLater("destination-unavailable", "500")] * 3)
+        destinations, sent = answering(*[TryLater("destination-busy", "500")] * 3)
         for _ in range(5):
             deliver(store, destinations, delivery_id, RETRY)
             make_due(store, delivery_id)
         assert len(sent) == RETRY.max_attempts
         assert state(store, exam_id)[0] is ExamState.UNDELIVERABLE
+
+    def test_an_outage_of_hours_uses_up_no_tries_and_is_left_alone(self, store, scored):
+        exam_id, delivery_id = scored
+        destinations, sent = answering(*[TryLater("destination-unavailable", "503")] * 8)
+        for _ in range(8):
+            store.note_answer("fhir")  # as if the pause were over
+            deliver(store, destinations, delivery_id, RETRY)
+            store.record_retry(delivery_id, "", datetime.now(UTC) - SOON)
+        assert len(sent) == 8
+        (end,) = store.deliveries_of(exam_id)
+        assert (end.state, end.attempts) == (DeliveryState.PENDING, 0)
+        asked = TryLater("destination-unavailable", "503", retry_after_s=9e9)
+        destinations, sent = answering(asked)
+        deliver(store, destinations, delivery_id, RETRY)
+        (circuit,) = store.circuits()
+        left_alone_s = (circuit.open_until - datetime.now(UTC)).total_seconds()
+        assert MAX_BACKOFF_S - 60 < left_alone_s <= MAX_BACKOFF_S
+        make_due(store, delivery_id)
+        deliver(store, destinations, delivery_id, RETRY)
+        assert len(sent) == 1
 
     def test_what_is_leased_is_not_sent_by_a_second_worker(self, store, scored):
         _, delivery_id = scored

@@ -1,0 +1,28 @@
+"""Critical findings that nobody answered in time: told once more, as a version of the report."""
+
+import logging
+from datetime import datetime
+
+from db.errors import NotFound, VersionConflict
+from db.store import Store
+from db.versions import NewVersion
+from integration.fhir.revision import escalated
+
+_BATCH = 100
+_log = logging.getLogger(__name__)
+
+
+def escalate_once(store: Store, now: datetime) -> int:
+    """Escalate what is due; return how many. Any number of workers may do so at once."""
+    done = 0
+    for exam_id in store.unanswered_alerts(now, _BATCH):
+        newest = store.read_report(exam_id)
+        bundle = escalated(newest, now)
+        new = NewVersion(newest.status, now, bundle, "worker", escalates=True)
+        try:
+            store.add_version(exam_id, new, expected=newest.version)
+        except (VersionConflict, NotFound):
+            continue  # answered, or escalated by another worker, just now
+        done += 1
+        _log.warning("critical finding not answered id=%s", exam_id)
+    return done

@@ -1,0 +1,276 @@
+"""Continuous recordings are read on with: chunks to windows, windows to episodes.
+
+Any number of workers may do it at once: the store hands each stream to one of them at a time, and
+takes each step of a stream once. The rules of windows are in `model.stitch`, those of episodes in
+`model.alarms`.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Protocol
+from uuid import UUID
+
+from db.chunks import Chunk
+from db.errors import Corrupt, VersionConflict
+from db.reviews import ReportStatus
+from db.store import Store
+from db.streaming import Claim, Progress, StreamState, Window, episode_id
+from db.streams import MAX_CHUNKS
+from db.versions import NewVersion
+from integration.fhir.report import build_report
+from integration.fhir.revision import following
+from integration.fhir.strip import tells_end
+from model.alarms import Course, Rule, follow, lost, stretches_of
+from model.assessor import RHYTHM_LEADS
+from model.ecg import Ecg
+from model.errors import HisbundleError
+from model.findings import ModelIdentity, Quality, StripFindings
+from model.stitch import (
+    IDLE_S,
+    STRIDE_S,
+    WINDOW_S,
+    Stitched,
+    core_of,
+    is_closed,
+    stitch,
+    windows_in,
+)
+
+WINDOWS = 6  # of a stream at a time: one that is behind leaves others their turn
+PAUSE_S = 0.3  # for a chunk that is missing
+ONSET_S = 60.0  # of the beginning of an episode, at most
+MAX_ATTEMPTS = 5
+CRASHED = "scoring-crashed"
+
+_BEFORE_ONSET = timedelta(seconds=5)
+_SAME_BEAT = timedelta(seconds=0.15)  # EC57's match window: closer ones are one beat, seen twice
+_WINDOW, _STRIDE = timedelta(seconds=WINDOW_S), timedelta(seconds=STRIDE_S)
+_log = logging.getLogger(__name__)
+
+
+class Reader(Protocol):
+    """What reads strips: model.assessor.StripReader."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which model it is."""
+        ...
+
+    def read(self, ecg: Ecg) -> tuple[StripFindings | None, Quality]:
+        """Return what a strip shows, or None where no stretch of it can be read."""
+        ...
+
+
+def read_on(
+    store: Store, reader: Reader, rules: Mapping[str, Rule], stream_id: UUID, now: datetime
+) -> tuple[UUID, ...]:
+    """Read on with a stream, and return the exams that wait for scoring now.
+
+    Args:
+        store: of the streams.
+        reader: of their windows.
+        rules: code -> when a rhythm is told.
+        stream_id: of the stream.
+        now: aware.
+    """
+    claim = store.open_claim(stream_id)
+    if claim is None:
+        return ()
+    step = _step(store, reader, rules, claim, now)
+    exams = store.save_progress(step, now, PAUSE_S)
+    for course in step.courses:
+        if course.raised and course not in claim.courses:
+            told = (episode_id(claim.stream.id, course), course.code, course.ended)
+            _log.info("episode id=%s code=%s ended=%s", *told)
+    return exams
+
+
+def tell_ends(store: Store, now: datetime, limit: int = 50) -> int:
+    """Let the reports on episodes that have ended say so, once; return how many.
+
+    A report that a clinician has decided on stays as it is.
+    """
+    told = 0
+    for episode in store.untold_ends(limit):
+        if episode.exam_id is not None:
+            told += _tell_end(store, episode.exam_id, now)
+        store.note_end_told(episode.id)
+    return told
+
+
+def _tell_end(store: Store, exam_id: UUID, now: datetime) -> bool:
+    newest = store.read_report(exam_id)
+    if newest.status is not ReportStatus.PRELIMINARY or tells_end(newest.bundle):
+        return False
+    assessed = store.load_assessed(exam_id)
+    bundle = build_report(assessed.exam, assessed.findings, issued=now)
+    version = following(newest.bundle, bundle)
+    new = NewVersion(ReportStatus.PRELIMINARY, now, version, "worker")
+    try:
+        store.add_version(exam_id, new, expected=newest.version)
+    except VersionConflict:  # by somebody who decided on it, or by another worker
+        return False
+    return True
+
+
+def _step(
+    store: Store, reader: Reader, rules: Mapping[str, Rule], claim: Claim, now: datetime
+) -> Progress:
+    silent_s = (now - claim.heard_at).total_seconds()
+    if claim.state is StreamState.IDLE:
+        over = lost(claim.courses)
+        return Progress(claim, (), claim.last_beat, over, {}, claim.watermark, StreamState.OVER)
+    chunks = store.chunks_from(claim.stream, claim.made_to and claim.made_to + _STRIDE)
+    spans = [chunk.span for chunk in chunks]
+    waiting = _windows(claim, chunks)
+    at_once = WINDOWS if claim.attempts == 1 else 1
+    closed = tuple(
+        takewhile(lambda w: is_closed(w, spans, claim.watermark, silent_s), waiting[:at_once])
+    )
+    reading = _Reading(store, reader, rules, claim)
+    for window in closed:
+        reading.read(window, chunks)
+    left = waiting[len(closed) :]
+    return Progress(
+        claim,
+        tuple(reading.windows),
+        reading.last_beat,
+        (*reading.ended, *reading.courses),
+        reading.onsets,
+        _due_from(claim, closed, left),
+        StreamState.IDLE if silent_s >= IDLE_S and not left else StreamState.LIVE,
+    )
+
+
+def _windows(claim: Claim, chunks: Sequence[Chunk]) -> tuple[datetime, ...]:
+    """Return the windows that are to be made, of which all chunks are at hand."""
+    windows = windows_in((c.span for c in chunks), claim.stream.phase, claim.made_to)
+    if len(chunks) < MAX_CHUNKS:
+        return windows
+    return tuple(window for window in windows if window + _WINDOW <= chunks[-1].span.start)
+
+
+def _due_from(claim: Claim, closed: Sequence[datetime], left: Sequence[datetime]) -> datetime:
+    """Return the watermark that the next look is worth; where it stands: soon, come what may."""
+    if left:
+        return max(left[0] + _WINDOW, claim.watermark)
+    last = closed[-1] if closed else claim.made_to
+    return claim.watermark if last is None else last + _STRIDE + _WINDOW
+
+
+class _Reading:
+    """What comes of a stream's windows, one after the other.
+
+    Attributes:
+        windows: that were read.
+        last_beat: the last one that was counted.
+        courses: the episodes that are open.
+        ended: those that are not any more.
+        onsets: id of each episode that is raised now -> recording of its beginning.
+    """
+
+    def __init__(
+        self, store: Store, reader: Reader, rules: Mapping[str, Rule], claim: Claim
+    ) -> None:
+        self._store, self._reader, self._rules, self._claim = store, reader, rules, claim
+        self._made_to = claim.made_to
+        self._crashed = claim.attempts > MAX_ATTEMPTS
+        self.windows: list[Window] = []
+        self.last_beat = claim.last_beat
+        self.courses = claim.courses
+        self.ended: list[Course] = []
+        self.onsets: dict[UUID, Ecg] = {}
+
+    def read(self, window: datetime, chunks: Sequence[Chunk]) -> None:
+        """Read a window; in their order."""
+        inside = [c for c in chunks if c.span.start < window + _WINDOW and c.span.end > window]
+        stitched = stitch(self._ecgs(inside), window)
+        strip, verdict = self._look_at(stitched.ecg)
+        core = core_of(window)
+        beats = self._counted(strip, stitched.start, core)
+        self.windows.append(
+            Window(
+                start=window,
+                verdict=verdict,
+                heart_rate_bpm=strip.heart_rate_bpm if strip else None,
+                beats=beats,
+                rhythms=strip.rhythms if strip else (),
+                first_sample=stitched.start,
+                model=f"{self._reader.identity.name}@{self._reader.identity.version}",
+                share=stitched.share,
+                overlapping=stitched.overlapping,
+            )
+        )
+        self._made_to = window
+        self.last_beat = beats[-1][0] if beats else self.last_beat
+        self._follow(strip, stitched, core)
+
+    def _look_at(self, ecg: Ecg | None) -> tuple[StripFindings | None, str]:
+        """Return what a window shows and the gate's verdict, or why it cannot be read."""
+        if self._crashed:  # its earlier attempts ended without a word: it kills its worker
+            return None, CRASHED
+        if ecg is None:
+            return None, "incomplete"
+        try:
+            strip, quality = self._reader.read(_monitoring_leads(ecg))
+        except HisbundleError as error:
+            return None, error.reason
+        return strip, quality.verdict if quality.scorable else quality.reasons[0]
+
+    def _counted(
+        self, strip: StripFindings | None, start: datetime, core: tuple[datetime, datetime]
+    ) -> tuple[tuple[datetime, str], ...]:
+        """Return the beats of the core.
+
+        Two windows may see a beat some milliseconds apart. One at the border counts where it was
+        not counted yet, and not where it was.
+        """
+        if strip is None:
+            return ()
+        first = core[0]
+        if self._made_to is not None and core_of(self._made_to)[1] == core[0]:
+            first -= _SAME_BEAT
+        if self.last_beat is not None:
+            first = max(first, self.last_beat + _SAME_BEAT)
+        timed = ((start + timedelta(seconds=b.time_s), b.aami_class) for b in strip.beats)
+        return tuple((at, aami_class) for at, aami_class in timed if first <= at < core[1])
+
+    def _follow(
+        self, strip: StripFindings | None, stitched: Stitched, core: tuple[datetime, datetime]
+    ) -> None:
+        stretches = stretches_of(strip, stitched.start, core)
+        known = {c.begun for c in self.courses if c.raised}
+        courses = follow(self.courses, stretches, core, self._rules, readable=strip is not None)
+        for course in courses:
+            if course.raised and course.begun not in known and stitched.ecg is not None:
+                id_ = episode_id(self._claim.stream.id, course)
+                self.onsets[id_] = self._onset(course, stitched.ecg)
+        self.courses = tuple(c for c in courses if c.ended is None)
+        self.ended += [c for c in courses if c.ended is not None]
+
+    def _onset(self, course: Course, seen: Ecg) -> Ecg:
+        """Return the recording of an episode's beginning, at least what shows it now."""
+        start = course.onset - _BEFORE_ONSET
+        end = (seen.start or start) + timedelta(seconds=seen.duration_s)
+        duration_s = min((end - start).total_seconds(), ONSET_S)
+        chunks = self._store.chunks_between(self._claim.stream, start, end)
+        return stitch(self._ecgs(chunks), start, duration_s).ecg or seen
+
+    def _ecgs(self, chunks: Sequence[Chunk]) -> list[Ecg]:
+        """Return samples in the order of arrival; what does not decode any more is left out."""
+        found = []
+        for chunk in sorted(chunks, key=lambda c: c.received_at):
+            try:
+                found.append(chunk.ecg())
+            except Corrupt as error:
+                _log.error("chunk left out reason=%s", error.reason)
+        return found
+
+
+def _monitoring_leads(ecg: Ecg) -> Ecg:
+    """Return the leads that the strip model learned from, or the first one there is."""
+    chosen = tuple(lead for lead in RHYTHM_LEADS if lead in ecg.leads) or ecg.leads[:1]
+    rows = [ecg.leads.index(lead) for lead in chosen]
+    return Ecg(ecg.voltage_mv[rows], chosen, ecg.sampling_rate_hz, ecg.start)
