@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 from integration.logs import PlainFormatter
 from tests.ecg_data import bxb, mitdb, nstdb, ptbxl_headers  # noqa: F401 - fixtures for every folder
 from tests.fhir_server import fhir_server  # noqa: F401 - a fixture for every folder
+from tests.kafka_broker import kafka_cluster  # noqa: F401 - a fixture for every folder
 
 # In identifying fields of what the tests send; whatever any test logs is searched for it.
 CANARY = "ZZCANARY"

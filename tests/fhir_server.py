@@ -19,14 +19,14 @@ def fhir_server(tmp_path_factory):
 
 
 @contextmanager
-def running_fhir_server(folder, port=None):
-    """Run sekmet-fhir, by default on a free port, and yield its base URL.
+def running_fhir_server(folder, port=None, **settings):
+    """Run sekmet-fhir with these settings, by default on a free port, and yield its base URL.
 
     The same folder and port again are the same server after a restart: what it held is there.
     """
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}/fhir"
-    settings = {
+    settings |= {
         "base_url": url,
         "host": "127.0.0.1",
         "port": port,

@@ -76,7 +76,11 @@ def test_refusals_are_logged_by_reason_alone(install, message):
 
 
 def test_a_talkative_ehr_is_not_quoted(install, message, talkative_ehr):
-    installation = install(FHIR__BASE_URL=talkative_ehr, DELIVERY__MAX_ATTEMPTS="2")
+    installation = install(
+        DESTINATIONS__EHR__KIND="fhir",
+        DESTINATIONS__EHR__BASE_URL=talkative_ehr,
+        DELIVERY__MAX_ATTEMPTS="2",
+    )
     installation.serve()
     installation.send(message(simulate("normal", seed=1), "C1"))
     (exam,) = installation.settled(1)

@@ -53,7 +53,8 @@ def site(install, fresh_postgres_url, broker_url, fhir_server):
         DATABASE_URL=fresh_postgres_url,
         BROKER_URL=broker_url,
         SENDERS=CARTS,
-        FHIR__BASE_URL=fhir_server,
+        DESTINATIONS__EHR__KIND="fhir",
+        DESTINATIONS__EHR__BASE_URL=fhir_server,
         # Redis and the sweep hand out a dead worker's tasks only after these.
         WORKER__TIME_LIMIT_S="5",
         WORKER__RING_GRACE_S="10",

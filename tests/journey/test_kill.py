@@ -84,7 +84,8 @@ def test_an_ecg_that_always_kills_its_worker_is_put_aside(install, message):
 
 def test_worker_dies_between_the_other_sides_yes_and_its_record(install, message, fhir_server):
     installation = install(
-        FHIR__BASE_URL=fhir_server,
+        DESTINATIONS__EHR__KIND="fhir",
+        DESTINATIONS__EHR__BASE_URL=fhir_server,
         WORKER__TIME_LIMIT_S="1",
         WORKER__RING_GRACE_S="2",
     )

@@ -19,10 +19,11 @@ def test_over_mutual_tls_and_after_an_outage(install, message, tmp_path):
     ca = PrivateCa(tmp_path)
     receiver, own = ehr(install, ca), str(ca.issue("hisbundle", "hisbundle.hospital.example"))
     sender = install(
-        ORU__HOST="127.0.0.1",
-        ORU__PORT=str(receiver.mllp_port),
-        ORU__TLS__CA=str(ca.file),
-        ORU__TLS__CERTIFICATE=own,
+        DESTINATIONS__HIS__KIND="oru",
+        DESTINATIONS__HIS__HOST="127.0.0.1",
+        DESTINATIONS__HIS__PORT=str(receiver.mllp_port),
+        DESTINATIONS__HIS__TLS__CA=str(ca.file),
+        DESTINATIONS__HIS__TLS__CERTIFICATE=own,
     )
     sender.serve()
     sender.send(message(simulate("inferior-st-elevation", seed=1), "E1"))
@@ -38,22 +39,22 @@ def test_over_mutual_tls_and_after_an_outage(install, message, tmp_path):
     assert told["exams"]["received"] == 0
 
 
-def test_a_monitors_packets_become_one_report(install, message):
+def test_a_monitors_fibrillation_becomes_one_report(install, message):
     installation = install()
     installation.serve()
-    whole = simulate("normal", seed=4)
-    # On a whole ten seconds, two minutes ago: the monitor has fallen silent since.
-    now = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=2)
-    start = now - timedelta(seconds=now.second % 10)
+    whole = simulate("atrial-fibrillation", seed=4, sampling_rate_hz=250.0, duration_s=70.0)
+    start = datetime.now(UTC) - timedelta(minutes=2)
     rate = int(whole.sampling_rate_hz)
-    for second in range(10):
+    for second in range(70):
         piece = whole.voltage_mv[:, second * rate : (second + 1) * rate]
         moment = start + timedelta(seconds=second)
         packet = Ecg(np.ascontiguousarray(piece), whole.leads, float(rate), moment)
         assert b"|AA|" in installation.send(message(packet, f"P{second}"))
     told = installation.wait_for(
-        lambda: (s := installation.status())["exams"]["delivered"] and s, "the window", 120
+        lambda: (s := installation.status())["exams"]["delivered"] and s, "the episode", 120
     )
-    assert told["exams"]["stitched"] == 10
+    assert told["exams"]["stitched"] == 70
     (exam,) = [e for e in told["recent"] if e["state"] == "delivered"]
-    assert installation.get(f"/fhir/DiagnosticReport/{exam['id']}")[0] == 200
+    status, report = installation.get(f"/fhir/DiagnosticReport/{exam['id']}")
+    assert status == 200
+    assert "of atrial fibrillation or flutter in a continuous recording" in str(report)

@@ -1,0 +1,155 @@
+"""Alerts and dashboard ask only for what the page has; the runbook has an entry for each alert."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import promql_parser as promql
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from db.circuits import Circuit
+from db.measures import Ended, Judged, Reviewed, Spread
+from db.migrate import upgrade
+from db.records import MessageState, NewMessage
+from db.store import Store
+from integration.metrics import Metrics
+from integration.metrics.kafka_lag import KafkaLag
+from tests.integration.metrics.conftest import NOW
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ALERTS = [
+    rule
+    for group in yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
+DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "hisbundle.json").read_text())
+TARGETS = [target for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+EXPRESSIONS = [rule["expr"] for rule in ALERTS] + [target["expr"] for target in TARGETS]
+ADDED_BY_PROMETHEUS = {"job", "instance"}
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """Name of each sample that a page can have -> names of its labels."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'test.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    metrics = Metrics(store)
+    metrics.registry.register(KafkaLag(lambda: {("ecg", 0): 7}))
+    for n, state in enumerate((MessageState.NOT_ECG, MessageState.REFUSED)):
+        message = NewMessage.whole("mllp", "A^B", f"{n}", b"MSH", NOW)
+        metrics.counted(store).accept(message, state, "reason", b"AA")
+    metrics.timed("mllp", str)(1)
+    metrics.requested("GET", "/readyz", 200, 0.1)
+    one = {"fhir": 1}
+    queues = replace(store.queues(NOW), due=one, oldest_due_s=one, lost=one)
+    spread = Spread((300, 0, 0), (30,) * 10)
+    judged = Judged("A^B", True, "good", "", 0.5, 1.0, 1.0, NOW, None)
+    ended = Ended("fhir", "delivered", 1.0, 1.0, NOW, None)
+    events = (judged, ended, Reviewed("A^B", "confirm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "queues", lambda _: queues)
+        patch.setattr(store, "circuits", lambda: (Circuit("fhir", 3, NOW, 1),))
+        patch.setattr(store, "happened", lambda after, _: (after, events))
+        patch.setattr(store, "spreads", lambda *_: {"A^B": spread})
+        page = metrics.page().decode()
+    store.close()
+    found = {"up": set()}  # Prometheus' own
+    for family in text_string_to_metric_families(page):
+        assert family.samples, f"{family.name} is not made to show itself here"
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def selectors(expression):
+    """Return what an expression selects, and by which labels it groups."""
+    found, grouped = [], []
+
+    def look(node):
+        for name in ("lhs", "rhs", "expr", "param", "selector"):
+            if (below := getattr(node, name, None)) is not None and not isinstance(below, str):
+                look(below)
+        for below in getattr(node, "args", None) or ():
+            look(below)
+        if isinstance(node, promql.MatrixSelector):
+            look(node.vector_selector)
+        if isinstance(node, promql.VectorSelector):
+            found.append(node)
+        if isinstance(node, promql.AggregateExpr) and node.modifier is not None:
+            grouped.extend(node.modifier.labels)
+
+    # It stands for what Grafana puts there.
+    look(promql.parse(expression.replace("$__rate_interval", "5m")))
+    return found, grouped
+
+
+@pytest.mark.parametrize("expression", sorted(set(EXPRESSIONS)))
+def test_every_expression_asks_for_what_there_is(expression, samples):
+    found, grouped = selectors(expression)
+    assert found
+    for selector in found:
+        assert selector.name in samples
+        known = samples[selector.name] | ADDED_BY_PROMETHEUS
+        asked = {matcher.name for matcher in selector.matchers.matchers}
+        assert asked | set(grouped) <= known
+
+
+def test_everything_of_ours_is_on_the_dashboard(samples):
+    shown = {s.name for target in TARGETS for s in selectors(target["expr"])[0]}
+    ours = {name for name in samples if name.startswith("hisbundle_")}
+    ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in ours}
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
+    on_alerts_alone = {
+        "hisbundle_up",
+        "hisbundle_refusing",
+        "hisbundle_conflicts",
+        "hisbundle_kafka_lag_records",
+    }
+    assert ours - shown == on_alerts_alone
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda rule: rule["alert"])
+def test_every_alert_is_in_the_runbook(alert):
+    name = alert["alert"]
+    assert alert["annotations"]["runbook"] == f"deploy/RUNBOOK.md#{name.lower()}"
+    assert alert["labels"]["severity"] in {"page", "ticket"}
+    runbook = (DEPLOY / "RUNBOOK.md").read_text()
+    _, heading, entry = runbook.partition(f"\n### {name}\n")
+    assert heading, "no entry"
+    words = entry.partition("\n#")[0]
+    assert len(words.split()) >= 15, "it says what it means and what to do"
+
+
+def test_the_runbook_knows_no_alert_that_is_not_there():
+    told = re.findall(r"^### (Hisbundle\w+)$", (DEPLOY / "RUNBOOK.md").read_text(), re.MULTILINE)
+    assert told == [rule["alert"] for rule in ALERTS]
+
+
+def test_the_dashboard_is_provisioned():
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())[
+        "datasources"
+    ]
+    used = {p["datasource"]["uid"] for p in DASHBOARD["panels"] if "datasource" in p}
+    assert used == {source["uid"]}
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "hisbundle.yaml").read_text())[
+        "providers"
+    ]
+    compose = yaml.safe_load((DEPLOY / "compose.full.yaml").read_text())
+    mounts = compose["services"]["grafana"]["volumes"]
+    assert f"./grafana/dashboards:{provider['options']['path']}:ro" in mounts
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_prometheus_reads_the_alerts_and_finds_the_listeners():
+    told = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
+    assert told["rule_files"] == ["alerts.yaml"]
+    (scrape,) = told["scrape_configs"]
+    compose = yaml.safe_load((DEPLOY / "compose.full.yaml").read_text())
+    assert scrape["dns_sd_configs"][0]["names"][0] in compose["services"]
+    assert scrape["job_name"] == "hisbundle"

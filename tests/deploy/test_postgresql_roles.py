@@ -1,0 +1,85 @@
+"""The roles of deploy/postgresql-roles.sql, on a real server: what each may and may not."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import event
+
+from db.errors import StoreUnavailable
+from db.migrate import upgrade
+from db.records import MessageState, NewMessage
+from db.store import Store
+
+SQL = Path(__file__).parents[2] / "deploy" / "postgresql-roles.sql"
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def as_role(fresh_postgres_url):
+    """A function that returns the URL of a database with the roles, as a member of one."""
+    upgrade(fresh_postgres_url)
+    with psycopg.connect(fresh_postgres_url, autocommit=True) as owner:
+        for _ in range(2):  # it may be repeated
+            owner.execute(SQL.read_text())
+    yield lambda role: f"{fresh_postgres_url}?options=-c%20role%3Dhisbundle_{role}"
+    with psycopg.connect(fresh_postgres_url, autocommit=True) as owner:
+        for role in ("viewer", "operator", "admin"):
+            owner.execute(f"DROP OWNED BY hisbundle_{role}")
+
+
+def allowed(url, statement):
+    with psycopg.connect(url) as connection:
+        try:
+            connection.execute(statement)
+        except InsufficientPrivilege:
+            return False
+        connection.rollback()
+        return True
+
+
+@pytest.mark.parametrize(
+    ("statement", "roles"),
+    [
+        ("SELECT state, sender FROM message", "viewer operator admin"),
+        ("SELECT number, content FROM audit", "viewer operator admin"),
+        ("SELECT raw FROM message", "operator admin"),
+        ("SELECT patient_identifier FROM exam", "operator admin"),
+        ("SELECT patient_token FROM exam", "operator admin"),
+        ("SELECT bundle FROM report", "operator admin"),
+        ("SELECT samples FROM waveform", "operator admin"),
+        ("UPDATE exam SET state = 'received'", "operator admin"),
+        ("UPDATE audit SET content = ''", "admin"),
+        ("DELETE FROM message", "admin"),
+        ("DELETE FROM hold", "admin"),
+        ("INSERT INTO encryption_key VALUES ('seal', 'x', now(), '')", "admin"),
+        ("DROP TABLE waveform", ""),
+    ],
+)
+def test_each_role_may_what_its_name_says(as_role, statement, roles):
+    may = {role for role in ("viewer", "operator", "admin") if allowed(as_role(role), statement)}
+    assert may == set(roles.split())
+
+
+def _become_viewer(connection, _record):
+    connection.execute("SET ROLE hisbundle_viewer")
+    connection.commit()
+
+
+def test_a_viewer_looks_at_the_status(as_role, fresh_postgres_url):
+    owner = Store.open(fresh_postgres_url)
+    message = NewMessage.whole("mllp", "CART", "7", b"MSH|ZZCANARY", NOW)
+    owner.accept(message, MessageState.REFUSED, "lead-unknown", b"AR")
+    owner.close()
+    store = Store.open(fresh_postgres_url)
+    event.listen(store._engine, "connect", _become_viewer)
+    store.check_keys()
+    with pytest.raises(StoreUnavailable, match="InsufficientPrivilege"):
+        store.message_raw(message.id)
+    assert store.status(NOW).refusals == {"lead-unknown": 1}
+    assert store.recent_exams(5) == ()
+    assert [group.count for group in store.halted()] == [1]
+    store.close()
