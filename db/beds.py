@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import UUID, uuid5
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.clinical import BedMove
@@ -23,6 +23,7 @@ from model.stitch import MAX_PACKET_S
 # A discharge whose message was lost must not keep a bed for ever.
 _NEWS_LASTS = timedelta(days=30)
 _NEW_MOVE = insert(BedMoveRow)
+_ANY_WAITS = select(exists().where(ExamRow.state == ExamState.UNASSOCIATED))
 _GIVE = update(ExamRow).where(ExamRow.id == bindparam("of"))
 
 
@@ -86,7 +87,7 @@ class _Waiting:
 
 def _waiting(session: Session, moves: Sequence[BedMove]) -> list[_Waiting]:
     """Return the ECGs that wait for word of any bed that these patients ever lay in."""
-    if not moves:
+    if not moves or not session.scalar(_ANY_WAITS):  # a patient's moves may be thousands
         return []
     moved = _moves_of(session, {move.patient for move in moves})
     beds = sorted({move.bed.name for move in moved if move.bed})
