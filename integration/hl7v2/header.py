@@ -87,8 +87,7 @@ def parse_header(raw: bytes, default_charset: str = "ascii") -> Header:
     """
     line = _first_line(raw)
     delimiters = _delimiters(line)
-    if any(byte < 0x20 or byte == 0x7F for byte in line if byte != _ESC):
-        raise Refused("msh-malformed", "MSH holds control characters", ("MSH", 1, 0))
+    _refuse_controls(line)
     if is_wide(raw):
         text_line, codec = line.decode(), "utf-8"
     else:
@@ -128,6 +127,7 @@ def parse_batch_header(line: bytes) -> Header:
     """
     name = line[:3].decode("latin-1")
     delimiters = _delimiters(line)
+    _refuse_controls(line)
     separator = delimiters.field.decode("ascii")
     text = [f.strip() for f in line.decode("latin-1").split(separator)] + [""] * 12
     if len(text[10]) > _MAX_CONTROL_ID:
@@ -174,6 +174,13 @@ def _delimiters(line: bytes) -> Delimiters:
     ):
         raise Refused("msh-malformed", "MSH-1 and MSH-2 are no delimiters", ("MSH", 1, 2))
     return Delimiters(separator, *(characters[i : i + 1] for i in range(5)))
+
+
+def _refuse_controls(line: bytes) -> None:
+    """Let nothing into an answer, which repeats the header, that its reader could trip over."""
+    if any(byte < 0x20 or byte == 0x7F for byte in line if byte != _ESC):
+        name = line[:3].decode("ascii")
+        raise Refused("msh-malformed", f"{name} holds control characters", (name, 1, 0))
 
 
 def _text_of(line: bytes, delimiters: Delimiters, default: str) -> tuple[str, str]:

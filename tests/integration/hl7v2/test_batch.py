@@ -78,6 +78,7 @@ def test_what_is_no_batch(content):
         ((BHS, "BTS|0", "FTS|1"), "batch-malformed"),
         (("BHS|^", message(1), "BTS|1"), "msh-malformed"),
         ((BHS.replace("B1", "B" * 300), "BTS|0"), "msh-malformed"),
+        ((BHS.replace("B1", "B\x07"), "BTS|0"), "msh-malformed"),
     ],
 )
 def test_what_cannot_be_trusted_is_refused_whole(lines, reason):
