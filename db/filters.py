@@ -8,7 +8,8 @@ quotes hold what has spaces. A time without a zone is UTC; a day means its begin
 that are sealed are found whole alone.
 
 Messages, ECGs and deliveries are found by the same terms: a field of another table holds for what
-belongs together (messages that have such an ECG, deliveries of such an ECG).
+belongs together (messages that have such an ECG, deliveries of such an ECG), and several of them
+for one and the same (ECGs with a delivery to this destination that has this state).
 """
 
 import re
@@ -118,8 +119,23 @@ def _hidden(term: re.Match[str]) -> str:
 
 
 def matching(found: Filter, subject: Subject) -> ColumnElement[bool]:
-    """Return the condition on the subject's table; `texts` are not in it."""
-    return and_(True, *(_of_subject(term, subject) for term in found.terms))  # noqa: FBT003
+    """Return the condition on the subject's table; `texts` are not in it.
+
+    Terms of one other table hold for the same row of it: a delivery to this destination that has
+    this state. What is negated holds for none of its rows.
+    """
+    together: dict[type[Any], list[ColumnElement[bool]]] = {}
+    conditions: list[ColumnElement[bool]] = []
+    for term in found.terms:
+        field = _field(term, subject)
+        condition = _condition(term, field)
+        if term.negated:
+            # What is not there does not hold.
+            conditions.append(_held(field.table, condition, subject).is_not(True))
+        else:
+            together.setdefault(field.table, []).append(condition)
+    conditions += [_held(table, and_(*of), subject) for table, of in together.items()]
+    return and_(True, *conditions)  # noqa: FBT003
 
 
 def _term(found: re.Match[str]) -> Term:
@@ -136,12 +152,15 @@ def _term(found: re.Match[str]) -> Term:
     return Term(field, found["operator"], values, bool(found["minus"]))
 
 
-def _of_subject(term: Term, subject: Subject) -> ColumnElement[bool]:
+def _field(term: Term, subject: Subject) -> "_Field":
     own = _OF_EXAMS.get(term.field) if subject is Subject.EXAM else None
-    field = own or FIELDS[term.field]
-    table, condition = field.table, _condition(term, field)
-    held = condition if table is _TABLES[subject] else _LINKS[subject, table](condition)
-    return held.is_not(True) if term.negated else held  # what is not there does not hold
+    return own or FIELDS[term.field]
+
+
+def _held(
+    table: type[Any], condition: ColumnElement[bool], subject: Subject
+) -> ColumnElement[bool]:
+    return condition if table is _TABLES[subject] else _LINKS[subject, table](condition)
 
 
 def _condition(term: Term, field: "_Field") -> ColumnElement[bool]:

@@ -80,6 +80,14 @@ def test_the_same_terms_select_messages_exams_and_deliveries(filled, find, sourc
     assert [find(source, subject) for subject in Subject] == counts
 
 
+def test_terms_of_deliveries_hold_for_one_delivery(store, received, assessment, find):
+    first, _ = store.save_assessment(received("A1"), assessment("fhir", "oru"))
+    store.record_undeliverable(first, "422 wrong")
+    source = "delivery-state:undeliverable destination:"
+    assert [find(source + name, Subject.EXAM) for name in ("fhir", "oru")] == [1, 0]
+    assert [find(source + name, Subject.MESSAGE) for name in ("fhir", "oru")] == [1, 0]
+
+
 def test_jokers_are_the_only_magic(store, received, find):
     received("A_1")
     received("AB1", minutes=1)
