@@ -21,6 +21,7 @@ from model.findings import Findings
 # A message's own ECGs are numbered from 0; beginnings of episodes from here on, by their ids, since
 # one message may open several streams.
 FIRST_EPISODE = 1_000_000
+YEARS = range(1900, 3000)  # of ECGs; those of some public records are moved into the future
 MAX_IDENTIFIER = 250  # characters; a pair of them fits an index entry of PostgreSQL
 
 _NAMESPACE = uuid5(NAMESPACE_OID, "hisbundle")
@@ -162,7 +163,8 @@ class NewExam:
         bed: where it was recorded, where that is told.
 
     Raises:
-        EcgError: `field-malformed`: an order number is not keepable.
+        EcgError: `field-malformed`: an order number is not keepable; `time-malformed`: a year
+            that no ECG is of, and no database and no calendar may take.
     """
 
     patient: PatientRef | None
@@ -174,6 +176,9 @@ class NewExam:
 
     def __post_init__(self) -> None:
         _check_keepable(self.placer_order, self.filler_order)
+        times = (self.acquired, self.ecg.start)
+        if not all(time is None or time.year in YEARS for time in times):
+            raise EcgError("time-malformed", f"not in {YEARS[0]} to {YEARS[-1]}")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import re
 from datetime import date, datetime, timedelta, timezone, tzinfo
 
+from db.records import YEARS
 from integration.errors import Refused
 
 # The fraction's dot is optional: a monitor that writes `20260124131540000+0800` is in the field.
@@ -37,6 +38,8 @@ def parse_time(
     year, month, day, hour, minute, second, fraction, offset = match.groups()
     if day is None:
         return None
+    if int(year) not in YEARS:
+        raise Refused("time-malformed", "a year that nothing here is of", location)
     try:
         if hour is None:
             return date(int(year), int(month), int(day))

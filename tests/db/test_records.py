@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -61,6 +62,18 @@ def test_what_no_database_keeps_is_refused(odd):
             make_it()
         assert caught.value.reason == "field-malformed"
         assert odd not in str(caught.value)
+
+
+@pytest.mark.parametrize("odd", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_no_database_takes_is_refused(odd):
+    time = datetime.fromisoformat(odd)
+    for make_it in (
+        lambda: NewExam(PatientRef("4711"), ECG, time),
+        lambda: NewExam(PatientRef("4711"), ECG, time.date()),
+        lambda: NewExam(PatientRef("4711"), replace(ECG, start=time)),
+    ):
+        with pytest.raises(EcgError, match="time-malformed"):
+            make_it()
 
 
 @pytest.mark.parametrize(
