@@ -113,6 +113,9 @@ ANSWERS: dict[str, Answer] = {
     "compression-malformed": Answer("AR", *_TYPE, 400, "structure"),
     "compression-unsupported": Answer("AR", *_TYPE, 415, "not-supported"),
     "event-unsupported": Answer("AR", *_VERSION, 422, "not-supported"),
+    "device-missing": Answer("AR", *_MISSING, 422, "required"),
+    "time-missing": Answer("AR", *_MISSING, 422, "required"),
+    "chunk-too-long": Answer("AR", *_TYPE, 422, "too-long"),
     # who sent it
     "unknown-sender": Answer("AR", *_TABLE, 403, "forbidden"),
     "sender-not-allowed": Answer("AR", *_TABLE, 403, "forbidden"),

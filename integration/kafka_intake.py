@@ -17,6 +17,7 @@ from integration.errors import Refused, as_refused
 from integration.fhir_intake import exams_in
 from integration.hl7v2.decode import decode
 from integration.inbox import Inbox
+from integration.kafka.chunk_event import decode_chunk_event
 from integration.kafka.ecg_event import decode_ecg_event
 from integration.kafka.envelope import Envelope, Format, Headers, Record, open_value
 from integration.kafka.settings import KafkaSettings
@@ -38,12 +39,14 @@ class Read:
         name: the sender's own name for it, or "".
         exams: its ECGs.
         clinical: what else it tells.
+        device: of the sender, whose continuous recording it is a chunk of, or "".
     """
 
     sender: str
     name: str
     exams: Sequence[NewExam]
     clinical: Clinical = field(default_factory=Clinical)
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,10 @@ class KafkaIntake:
             envelope = self._open(topic, record.value, record.headers)
             found = Read(envelope.source or topic, envelope.id, ())
             read = self._read(envelope)
-            found = replace(
-                read,
-                sender=envelope.source or read.sender or topic,
-                name=envelope.id or read.name,
-            )
+            sender = envelope.source or read.sender or topic
+            if read.device:
+                sender = f"{read.device}^{sender}"  # as MSH-3 and MSH-4 stand in others
+            found = replace(read, sender=sender, name=envelope.id or read.name)
         except Refused as error:
             refused = error
         except EcgError as error:
@@ -139,6 +141,9 @@ class KafkaIntake:
         if envelope.format is Format.ECG:
             name, exam = decode_ecg_event(envelope.payload)
             return Read("", name, [exam])
+        if envelope.format is Format.CHUNK:
+            device, name, chunk = decode_chunk_event(envelope.payload)
+            return Read("", name, [chunk], device=device)
         if envelope.format is Format.FHIR:
             name, exams = exams_in(envelope.payload, self._zone)
             return Read("", name, exams)

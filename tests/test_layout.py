@@ -27,6 +27,7 @@ TESTED_ELSEWHERE = {
     "integration/cli/migrate.py": "tests/journey/test_distributed.py",
     "integration/cli/serve.py": "tests/journey/test_message_to_report.py",
     "integration/cli/status.py": "tests/journey/test_message_to_report.py",
+    "integration/kafka/event.py": "tests/integration/kafka/test_ecg_event.py",
     "integration/fhir/settings.py": "tests/integration/test_config.py",
     "integration/hl7v2/settings.py": "tests/integration/test_config.py",
     "integration/inbox.py": "tests/integration/test_archive.py",

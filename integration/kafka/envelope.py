@@ -26,6 +26,7 @@ from integration.errors import Refused
 from integration.fhir.codes import Json
 from integration.fhir.element import Element
 from integration.fhir.parsing import parse_object
+from integration.kafka import chunk_event, ecg_event
 from integration.kafka.unpacking import unpack
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -56,6 +57,7 @@ class Format(StrEnum):
     FHIR = "fhir"
     HL7 = "hl7"
     ECG = "ecg"
+    CHUNK = "chunk"  # of a continuous recording
 
 
 _STRUCTURED = "application/cloudevents+json"
@@ -65,7 +67,9 @@ _FORMATS = {
     "application/hl7-v2+er7": Format.HL7,
     "x-application/hl7-v2+er7": Format.HL7,
     "application/vnd.hisbundle.ecg+json": Format.ECG,
+    "application/vnd.hisbundle.ecg-chunk+json": Format.CHUNK,
 }
+_TYPES = {ecg_event.TYPE: Format.ECG, chunk_event.TYPE: Format.CHUNK}
 _VAGUE = ("", "application/json", "application/octet-stream", "text/plain")
 
 
@@ -120,7 +124,8 @@ def format_of(payload: bytes) -> Format | None:
         return None
     if "resourceType" in found:
         return Format.FHIR
-    return Format.ECG if found.get("type") == "ecg" else None
+    kind = found.get("type")
+    return _TYPES.get(kind) if isinstance(kind, str) else None
 
 
 def _format(kind: str, usual: Format | None, payload: bytes) -> Format:

@@ -58,7 +58,7 @@ class KafkaDestinationSettings(ClusterSettings):
 class TopicSettings(Section):
     """One topic that is read."""
 
-    format: Literal["fhir", "hl7", "ecg"] | None = Field(
+    format: Literal["fhir", "hl7", "ecg", "chunk"] | None = Field(
         None,
         description="of records whose content-type does not tell; unset: their own first bytes",
     )

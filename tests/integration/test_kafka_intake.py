@@ -1,5 +1,5 @@
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import orjson
@@ -7,13 +7,15 @@ import pytest
 
 import integration.kafka_intake
 from db.migrate import upgrade
-from db.records import MessageState
+from db.records import ExamState, MessageState, PatientRef
 from db.store import Store
+from db.streaming import Stream
 from integration.kafka.envelope import Record
 from integration.kafka.settings import KafkaSettings, TopicSettings
 from integration.kafka_intake import KafkaIntake
 from tests import hl7_messages
-from tests.ecg_events import ecg_bytes
+from tests.chunk_events import RATE_HZ, T0, TYPE, chunk_bytes, stream_of
+from tests.ecg_events import PATIENT, ecg_bytes
 from tests.fhir_observations import component, observation
 
 MAX_BYTES = 2**20
@@ -78,6 +80,36 @@ def test_a_record_becomes_one_ecg(intake, store, rung, sent, named):
     assert store.message_raw(taken.message_id) == value
 
 
+@pytest.mark.parametrize(
+    ("headers", "sender"), [(TYPE, "MONITOR-7^any"), ([*TYPE, *EVENT], "MONITOR-7^//cart")]
+)
+def test_a_chunk_waits_for_its_stream(intake, store, rung, headers, sender):
+    value = chunk_bytes(3, id="c3")
+    taken = intake.take(record(value, headers))
+    assert taken.refused is None
+    assert not rung
+    (exam,) = recent(store)
+    assert (exam.state, exam.sender) == (ExamState.PACKET, sender)
+    assert intake.take(record(value, headers, offset=8)) == taken
+    assert store.adopt_packets(10) == 1
+    patient = PatientRef(PATIENT["identifier"], PATIENT["authority"])
+    (chunk,) = store.chunks_from(Stream(sender, patient, float(RATE_HZ)), None)
+    assert chunk.span.start == T0 + timedelta(seconds=3)
+
+
+def test_a_chunk_of_a_bed_is_nobodys_until_an_admission_tells(intake, store):
+    bed = {"unit": "ICU", "room": "3", "bed": "2"}
+    intake.take(record(chunk_bytes(3, patient=None, bed=bed), TYPE))
+    assert store.adopt_packets(10) == 0
+    (exam,) = recent(store)
+    assert exam.state is ExamState.UNASSOCIATED
+    adt = "MSH|^~\\&|HIS|HOSP|||20240301||ADT^A01|A1|P|2.5\rEVN||20240301110000+0000\r"
+    adt += "PID|1||ZZCANARY-4711^^^ZZCANARYHOSP\rPV1|1|I|ICU^3^2\r"
+    assert intake.take(record(adt.encode(), topic="hl7")).refused is None
+    assert store.adopt_packets(10) == 1
+    assert len(store.chunks_from(stream_of("any"), None)) == 1
+
+
 def test_traffic_without_an_ecg_is_kept(intake, store, rung):
     adt = b"MSH|^~\\&|HIS|HOSP|||20260102030405||ADT^A01|A1|P|2.5\rPID|1||4711\r"
     assert intake.take(record(adt, topic="hl7")).refused is None
@@ -104,6 +136,8 @@ def status(store):
         ((ecg_bytes(1), [("content-encoding", b"zstd")], "any"), "compression-malformed"),
         ((b'{"resourceType":"Patient"}', [], "any"), "resource-unsupported"),
         ((bytes(MAX_BYTES + 1), [], "any"), "message-too-large"),
+        ((chunk_bytes(seconds=5), TYPE, "any"), "chunk-too-long"),
+        ((ecg_bytes(1, start="0001-01-01T00:00:00+14:00"), [], "any"), "time-malformed"),
     ],
 )
 def test_what_cannot_be_taken_is_kept_with_its_reason(intake, store, read, reason):

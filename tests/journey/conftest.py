@@ -13,12 +13,14 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 
 from db.records import NewExam, PatientRef
 from integration.hl7v2.encode import encode_ecg
 from integration.hl7v2.framing import frame
 from model.ecg import Ecg
+from tests.kafka_broker import JOIN_S
 
 # In every identifying field that a journey sends; none of it may ever be logged.
 CANARY = "ZZCANARY"
@@ -216,3 +218,28 @@ def message():
         )
 
     return write
+
+
+@pytest.fixture
+def topic(kafka_cluster):
+    return kafka_cluster.topic(4)
+
+
+@pytest.fixture
+def install_reader(install, kafka_cluster, topic):
+    """A function that makes an installation which reads the topic."""
+    settings = kafka_cluster.settings(topic)
+    kafka_cluster.topic(name=settings.dead_letter_topic)
+
+    def make(**more):
+        return install(
+            KAFKA__BOOTSTRAP_SERVERS=settings.bootstrap_servers,
+            KAFKA__GROUP=settings.group,
+            KAFKA__DEAD_LETTER_TOPIC=settings.dead_letter_topic,
+            KAFKA__SESSION_TIMEOUT_S=str(JOIN_S),
+            KAFKA__TOPICS=orjson.dumps({topic: {}}).decode(),
+            **more,
+        )
+
+    make.settings = settings
+    return make

@@ -3,12 +3,8 @@
 import signal
 import threading
 
-import orjson
-import pytest
-
 from tests.ecg_events import simulated_event
 from tests.journey.conftest import free_port
-from tests.kafka_broker import JOIN_S
 
 CONSUMER_DIES_BETWEEN_THE_COMMITS = """
 import os
@@ -19,31 +15,6 @@ KafkaConsumer.commit = dying
 from integration.cli import main
 main()
 """
-
-
-@pytest.fixture
-def topic(kafka_cluster):
-    return kafka_cluster.topic(4)
-
-
-@pytest.fixture
-def install_reader(install, kafka_cluster, topic):
-    """A function that makes an installation which reads the topic."""
-    settings = kafka_cluster.settings(topic)
-    kafka_cluster.topic(name=settings.dead_letter_topic)
-
-    def make(**more):
-        return install(
-            KAFKA__BOOTSTRAP_SERVERS=settings.bootstrap_servers,
-            KAFKA__GROUP=settings.group,
-            KAFKA__DEAD_LETTER_TOPIC=settings.dead_letter_topic,
-            KAFKA__SESSION_TIMEOUT_S=str(JOIN_S),
-            KAFKA__TOPICS=orjson.dumps({topic: {}}).decode(),
-            **more,
-        )
-
-    make.settings = settings
-    return make
 
 
 def test_an_event_becomes_a_report_and_the_listener_leaves_cleanly(

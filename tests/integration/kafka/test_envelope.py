@@ -10,6 +10,7 @@ MAX = 2**20
 HL7 = b"MSH|^~\\&|CART"
 FHIR = b'{"resourceType":"Observation"}'
 ECG = b'{"type":"ecg"}'
+CHUNK = b'{"type":"ecg-chunk"}'
 BINARY = [("ce_specversion", b"1.0"), ("ce_id", b"e1"), ("ce_source", b"//c"), ("ce_type", b"t")]
 STRUCTURED = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
 
@@ -29,6 +30,8 @@ def kind(media_type):
         (HL7, [], None, Format.HL7),
         (FHIR, kind(b"application/json"), None, Format.FHIR),
         (ECG, [], None, Format.ECG),
+        (CHUNK, [], None, Format.CHUNK),
+        (b"x", kind(b"application/vnd.hisbundle.ecg-chunk+json"), Format.ECG, Format.CHUNK),
     ],
 )
 def test_the_header_tells_then_the_topic_then_the_first_words(value, headers, usual, found):
