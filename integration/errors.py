@@ -123,6 +123,7 @@ ANSWERS: dict[str, Answer] = {
     "report-unknown": Answer("AR", *_UNKNOWN, 404, "not-found"),
     "report-decided": Answer("AR", *_INTERNAL, 409, "conflict"),
     "version-conflict": Answer("AR", *_INTERNAL, 412, "conflict"),
+    "decision-not-allowed": Answer("AR", *_TABLE, 403, "forbidden"),
     "decision-malformed": Answer("AR", *_TYPE, 422, "value"),
     # whose ECG it is
     "patient-missing": Answer("AR", *_MISSING, 422, "required"),

@@ -21,6 +21,12 @@ HINTS: dict[str, str] = {
     "charset-undecodable": _CHARSET,
     "unknown-sender": "If it may send, name it under [senders]; it then has to send again.",
     "sender-not-allowed": "Check its network and certificate against its entry under [senders].",
+    "report-unknown": "The EHR decides on a report that is not here: see OBR-3 or the identifier.",
+    "report-decided": "The report was withdrawn or overridden before: see `hisbundle report show`.",
+    "decision-malformed": "The EHR has to say who decided (OBR-32, resultsInterpreter) and, where "
+    "it amends, its own conclusion.",
+    "decision-not-allowed": "If this sender may decide on reports, set decides in its entry; then "
+    "replay the stage decode.",
     "patient-missing": _PATIENT,
     "patient-ambiguous": _PATIENT,
     "patient-disagrees": "The file inside names another patient than its message: ask the ward.",

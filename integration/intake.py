@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from db.clinical import Clinical
-from db.errors import StoreUnavailable
+from db.errors import StoreUnavailable, VersionConflict
 from db.records import MessageState, NewExam, NewMessage
 from integration.errors import Refused, answer_to, as_refused
 from integration.hl7v2.ack import Fault, acknowledge
@@ -22,8 +22,10 @@ from integration.hl7v2.decode import Kind, decode
 from integration.hl7v2.framing import Frame, Junk, Received
 from integration.hl7v2.header import Header, parse_batch_header, parse_header
 from integration.hl7v2.modes import BETWEEN_ANSWERS, AckMode, answers
+from integration.hl7v2.sent_back import SentBack
 from integration.inbox import Inbox, tell_ecgs
-from integration.senders import DENIED, Peer, Senders
+from integration.review import Reviews
+from integration.senders import DENIED, Peer, Sender, Senders
 from model.errors import EcgError
 
 _log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Hl7Intake:
         ring: Callable[[Sequence[UUID]], None] | None,
         senders: Senders,
         *,
+        reviews: Reviews | None = None,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         """Take what every answer needs.
@@ -66,11 +69,13 @@ class Hl7Intake:
             store: where messages go.
             ring: rings a worker for each exam; None: the workers' sweep looks by itself.
             senders: who may send, and how their messages are read.
+            reviews: takes what is decided on our reports; None: they are kept, and decide nothing.
             clock: returns the aware time.
         """
         self._store = store
         self._ring = ring
         self._senders = senders
+        self._reviews = reviews
         self._clock = clock
 
     def answer(self, received: Received, peer: Peer) -> bytes:
@@ -167,6 +172,8 @@ class Hl7Intake:
             decoded = decode(
                 received.payload, default_charset=charset, zone=sender.zone, dialect=sender.leads
             )
+            if decoded.sent_back is not None:
+                self._decide(decoded.sent_back, sender, header)
         except EcgError as error:
             return _refused(header, as_refused(error), mode)
         except Refused as error:
@@ -181,6 +188,28 @@ class Hl7Intake:
         for note in decoded.notes:
             _log.info("left out of a message reason=%s place=%s", note.reason, note.location)
         return _Verdict(header, state, decoded.exams, decoded.clinical, told, mode=mode)
+
+    def _decide(self, decision: SentBack, sender: Sender, header: Header) -> None:
+        """Make a version of a report, before the message is kept: sent again, it makes no other.
+
+        Raises:
+            Refused: as `Reviews.amend`; `decision-not-allowed`; `store-unavailable` and
+                `overloaded`, whose message may come again.
+        """
+        if self._reviews is None:
+            return
+        if not sender.decides:
+            detail = "this sender may not decide on reports"
+            raise Refused("decision-not-allowed", detail, decision.obr.at(3))
+        actor = f"hl7v2:{header.sender}"
+        try:
+            self._reviews.amend(decision.exam_id, decision.report, actor=actor, at=decision.at)
+        except Refused as error:
+            raise decision.placed(error) from None
+        except StoreUnavailable as error:
+            raise Refused(error.reason, "send this message again later") from None
+        except VersionConflict:
+            raise Refused("overloaded", "others decide on this report now") from None
 
     def _header_of_junk(self, junk: Junk) -> Header | None:
         """Return the header of a message that was too large or did not end, if it has one."""

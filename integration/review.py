@@ -1,6 +1,6 @@
 """A clinician's decision becomes the next version of a report, whichever way it came.
 
-    POST DiagnosticReport/{id}/$confirm, `hisbundle report`, an amended report of the EHR
+    POST DiagnosticReport/{id}/$confirm, `hisbundle report`, a report sent back by the EHR
     -> Reviews.decide -> one commit: version, deliveries, entry of the audit log
 
 The same decision again changes nothing. Who looked at an older version than the newest, and says
@@ -50,9 +50,7 @@ class Reviews:
             VersionConflict: `version-conflict`.
         """
         for race in range(_RACES):
-            versions = self._store.versions_of(exam_id)
-            if not versions:
-                raise Refused("report-unknown", "there is no report with this id")
+            versions = self._versions(exam_id)
             try:
                 return self._next(versions, review, actor, expected)
             except VersionConflict:
@@ -61,7 +59,13 @@ class Reviews:
         raise AssertionError("unreachable")
 
     def amend(
-        self, exam_id: UUID, resource: Json, *, actor: str, expected: int | None = None
+        self,
+        exam_id: UUID,
+        resource: Json,
+        *,
+        actor: str,
+        expected: int | None = None,
+        at: datetime | None = None,
     ) -> StoredReport:
         """Return the report as it stands after another system sent it back.
 
@@ -69,20 +73,31 @@ class Reviews:
             exam_id: whose report.
             resource: DiagnosticReport, as `amending_review` reads it.
             actor: the authenticated client.
-            expected: as for `decide`; None: no version may be made meanwhile.
+            expected: as for `decide`; None: where a version is made meanwhile it is read again.
+            at: aware; when it was decided there, as far as told.
 
         Raises:
             Refused: as `decide` and `amending_review`.
             VersionConflict: `version-conflict`.
         """
+        for race in range(_RACES):
+            versions = self._versions(exam_id)
+            review = amending_review(resource, versions, _when(at, versions[0]))
+            if review is None:
+                return versions[0]
+            try:
+                newest = versions[0].version if expected is None else expected
+                return self._next(versions, review, actor, newest)
+            except VersionConflict:
+                if expected is not None or race == _RACES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _versions(self, exam_id: UUID) -> Sequence[StoredReport]:
         versions = self._store.versions_of(exam_id)
         if not versions:
             raise Refused("report-unknown", "there is no report with this id")
-        review = amending_review(resource, versions, datetime.now(UTC))
-        if review is None:
-            return versions[0]
-        newest = versions[0].version if expected is None else expected
-        return self.decide(exam_id, review, actor=actor, expected=newest)
+        return versions
 
     def _next(
         self, versions: Sequence[StoredReport], review: Review, actor: str, expected: int | None
@@ -108,3 +123,9 @@ class Reviews:
         if self._ring is not None:
             self._ring(deliveries)
         return self._store.read_report(newest.exam_id)
+
+
+def _when(at: datetime | None, newest: StoredReport) -> datetime:
+    """Return when it was decided: a time that only copies ours, or is to come, tells nothing."""
+    now = datetime.now(UTC)
+    return at if at is not None and newest.issued_at < at <= now else now

@@ -46,6 +46,7 @@ class Sender:
         zone: of time stamps without one, or None.
         ack_mode: original, enhanced, or as each message says.
         leads: its own word for a lead, a code or a name -> the lead.
+        decides: whether it may decide on our reports.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Sender:
     zone: tzinfo | None
     ack_mode: AckMode = AckMode.AUTO
     leads: Mapping[str, str] = field(default_factory=dict)
+    decides: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def senders_of(settings: Settings) -> Senders:
     if not (settings.senders or private or settings.allow_unknown_senders):
         detail = "say under [senders] who may send, or set allow_unknown_senders"
         raise ConfigError("senders-missing", detail)
-    default = Sender("", settings.default_charset, settings.zone)
+    default = Sender("", settings.default_charset, settings.zone, decides=private)
     entries = [_entry(name, one, default) for name, one in settings.senders.items()]
     closed = bool(entries) and not settings.allow_unknown_senders
     return Senders(entries, default, closed=closed)
@@ -139,6 +141,7 @@ def _entry(name: str, settings: SenderSettings, default: Sender) -> Entry:
         ZoneInfo(settings.time_zone) if settings.time_zone else default.zone,
         AckMode(settings.acknowledge),
         settings.leads,
+        settings.decides,
     )
     return Entry(
         sender,

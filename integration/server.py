@@ -73,11 +73,12 @@ def run(settings: Settings, *, with_worker: bool) -> None:
     ring = None if bell is None else lambda ids: bell.ring(SCORE, ids)
     metrics = Metrics(store)
     inbox = metrics.counted(store)
+    reviews = Reviews(store, None if bell is None else lambda ids: bell.ring(DELIVER, ids))
     fhir = FhirIntake(inbox, ring, zone=settings.zone)
     doors = _Doors(
-        Hl7Intake(inbox, ring, senders),
+        Hl7Intake(inbox, ring, senders, reviews=reviews),
         fhir,
-        Reviews(store, None if bell is None else lambda ids: bell.ring(DELIVER, ids)),
+        reviews,
         _kafka_listener(settings, inbox, ring, metrics),
         pollers_of(settings.sources, fhir, store, settings.keys_folder),
     )

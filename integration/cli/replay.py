@@ -23,6 +23,7 @@ from integration.config import Settings
 from integration.fhir_intake import FhirIntake
 from integration.intake import Hl7Intake
 from integration.replay import Replayer, fhir_reader, hl7_reader
+from integration.review import Reviews
 from integration.security.roles import Role
 from integration.senders import senders_of
 
@@ -157,8 +158,9 @@ def _opened() -> Iterator[tuple[Settings, Store, Replayer]]:
 
 def replayer_of(settings: Settings, store: Store) -> Replayer:
     """Return what replays; no worker is rung, its sweep looks by itself."""
+    reviews = Reviews(store, None)
     readers = {
-        "mllp": hl7_reader(Hl7Intake(store, None, senders_of(settings))),
+        "mllp": hl7_reader(Hl7Intake(store, None, senders_of(settings), reviews=reviews)),
         "fhir": fhir_reader(FhirIntake(store, None, zone=settings.zone)),
     }
     return Replayer(store, readers)

@@ -40,7 +40,8 @@ def amending_review(
         at: aware; when it came.
 
     Raises:
-        Refused: `resource-unsupported`, `field-missing`, `field-malformed`, `decision-malformed`.
+        Refused: `resource-unsupported`, `field-missing`, `field-malformed`, `decision-malformed`,
+            `patient-disagrees`.
     """
     report = Element(resource, "DiagnosticReport")
     if resource.get("resourceType") != "DiagnosticReport":
@@ -48,8 +49,9 @@ def amending_review(
     names = [i.text("value") for i in report.items("identifier") if i.text("system") == codes.ID]
     if names != [str(versions[0].exam_id)]:
         raise report.refusal("decision-malformed", "it names another report, or none", "identifier")
-    status, said = report.text("status"), _words(report.text("conclusion"))
     ours = [report_resource(version) for version in versions]
+    _check_subject(report, ours[0]["subject"]["identifier"])
+    status, said = report.text("status"), _words(report.text("conclusion"))
     quoted = [own for own in ours if said and _words(own["conclusion"]).startswith(said)]
     decision = _DECISIONS.get(status)
     if any(own["status"] == status for own in quoted):
@@ -73,6 +75,18 @@ def amending_review(
     return None if any(review.repeats(version.review) for version in versions) else review
 
 
+def _check_subject(report: Element, known: Json) -> None:
+    """Refuse what names another patient; an identifier of another system tells nothing."""
+    subject = report.child("subject")
+    told = subject.child("identifier") if subject else None
+    if subject is None or told is None:
+        return
+    systems = {told.text("system"), known.get("system", "")} - {""}
+    if len(systems) < 2 and told.text("value") not in {"", known["value"]}:
+        detail = "the report is of another patient"
+        raise report.refusal("patient-disagrees", detail, "subject")
+
+
 def _codes(report: Element, decision: Decision) -> tuple[Json, ...]:
     if decision is not Decision.OVERRIDE:
         return ()
@@ -83,5 +97,5 @@ def _codes(report: Element, decision: Decision) -> tuple[Json, ...]:
 
 
 def _words(text: str) -> str:
-    """Return a text as it is compared: lines may have been wrapped on the way."""
-    return " ".join(text.split())
+    """Return a text as it is compared: lines may have been wrapped on the way, also at a hyphen."""
+    return "".join(text.split())

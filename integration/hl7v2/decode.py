@@ -24,6 +24,7 @@ from integration.hl7v2.measurements import measured
 from integration.hl7v2.message import Message, Segment
 from integration.hl7v2.orders import placed_orders
 from integration.hl7v2.patient import patient_of
+from integration.hl7v2.sent_back import SentBack, is_ours, sent_back
 from integration.hl7v2.signals import Order, Recording, recordings
 from integration.hl7v2.times import parse_time, zone_of
 from integration.hl7v2.wcm import scalar_named_like_lead, wcm_signals
@@ -41,6 +42,7 @@ class Kind(StrEnum):
     DOCUMENT = "document"  # a PDF, a picture, a text, or a link
     MOVEMENT = "movement"  # of a patient between beds
     ORDER = "order"
+    REPORT = "report"  # of ours, sent back
     OTHER = "other"
 
 
@@ -54,6 +56,7 @@ class Decoded:
         exams: the ECGs, waveforms before files; empty when `kind` is another.
         clinical: what else it tells.
         notes: what was left out, and why.
+        sent_back: what it decides on a report of ours.
     """
 
     header: Header
@@ -61,6 +64,7 @@ class Decoded:
     exams: tuple[NewExam, ...] = field(repr=False)
     clinical: Clinical
     notes: tuple[Refused, ...] = ()
+    sent_back: SentBack | None = None
 
 
 def decode(
@@ -88,7 +92,9 @@ def decode(
         raise Refused("control-id-missing", "MSH-10 is empty", ("MSH", 1, 10))
     if header.version and header.version.split(".")[0] != "2":
         raise Refused("version-unsupported", "not HL7 version 2", ("MSH", 1, 12))
-    orders = list(_orders(message))
+    every = list(_orders(message))
+    reports = [order for order in every if is_ours(message, order)]
+    orders = [order for order in every if not is_ours(message, order)]
     stamps = zone_of(header.sent_at) or zone
     found = recordings(
         (order, generic_signals(message, order) + wcm_signals(message, order)) for order in orders
@@ -105,23 +111,35 @@ def decode(
         moves=bed_moves(message, stamps),
         orders=placed_orders(message),
     )
-    kind = _kind(clinical, any(file.documents for _, file in files)) if not carriers else Kind.ECG
+    documents = any(file.documents for _, file in files)
+    kind = Kind.ECG if carriers else _kind(clinical, documents, bool(reports))
     notes = tuple(note for order in orders for note in order.passed_over)
     if kind in (Kind.OTHER, Kind.MOVEMENT, Kind.ORDER):
         if notes:
             raise notes[0]
         _refuse_scalars(message, orders)
-    return Decoded(header, kind, tuple(exam for _, exam in carriers), clinical, notes)
+    exams = tuple(exam for _, exam in carriers)
+    return Decoded(header, kind, exams, clinical, notes, _decision(message, reports, stamps))
 
 
-def _kind(clinical: Clinical, documents: bool) -> Kind:  # noqa: FBT001 - one of four questions
+def _kind(clinical: Clinical, documents: bool, reports: bool) -> Kind:  # noqa: FBT001 - of five
     if clinical.results:
         return Kind.MEASUREMENTS
     if documents:
         return Kind.DOCUMENT
+    if reports:
+        return Kind.REPORT
     if clinical.moves:
         return Kind.MOVEMENT
     return Kind.ORDER if clinical.orders else Kind.OTHER
+
+
+def _decision(message: Message, reports: list[Order], zone: tzinfo | None) -> SentBack | None:
+    found = [one for order in reports if (one := sent_back(message, order, zone))]
+    if len(found) > 1:  # of which one might be taken and another one not
+        detail = "one report a message is decided on"
+        raise Refused("decision-malformed", detail, found[1].obr.at(3))
+    return found[0] if found else None
 
 
 def _orders(message: Message) -> Iterator[Order]:

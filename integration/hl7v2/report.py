@@ -27,6 +27,7 @@ from integration.fhir.wording import LABELS
 from integration.hl7v2.times import format_time
 
 VERSION = "2.5.1"
+FILLER = "HISBUNDLE"  # OBR-3.2: whose number of the report it is
 _STATUS = {"preliminary": "P", "final": "F", "amended": "C", "corrected": "C"}
 _CRITICAL = "AA"  # table 0078: very abnormal
 _WRONG = "W"  # table 0085: post original as wrong
@@ -167,7 +168,7 @@ def _patient(subject: Json) -> str:
 
 def _obr(report: Json, status: str) -> str:
     placer = _order(report, codes.PLACER)
-    ours = f"{report['identifier'][0]['value']}^HISBUNDLE"
+    ours = f"{report['identifier'][0]['value']}^{FILLER}"
     issued = format_time(datetime.fromisoformat(report["issued"]))
     fields = [""] * 25
     fields[0:4] = ["1", placer, ours, "11524-6^EKG study^LN"]

@@ -81,6 +81,9 @@ class SenderSettings(Section):
     leads: dict[str, LeadName] = Field(
         {}, description="its own words for leads, codes or names, as they stand in its messages"
     )
+    decides: bool = Field(
+        default=False, description="may confirm, amend and withdraw our reports by ORU^R01: an EHR"
+    )
 
     @model_validator(mode="after")
     def _is_somebody(self) -> Self:

@@ -27,6 +27,7 @@ def version(number, status, conclusion, review=None):
         "id": str(ID),
         "status": status,
         "conclusion": conclusion,
+        "subject": {"identifier": {"system": "urn:hosp", "value": "4711"}},
     }
     bundle = {"entry": [{"fullUrl": "urn:uuid:1", "resource": report}]}
     return StoredReport(ID, NOW, bundle, number, ReportStatus(status), review=review)
@@ -74,9 +75,15 @@ def test_what_we_have_said_decides_nothing(status, conclusion):
         ({"status": "final", "identifier": []}, "identifier"),
         ({"status": "final", "resourceType": "Patient"}, "resourceType"),
         ({"status": "amended", "conclusion": "x", "conclusionCode": [{}] * 21}, "conclusionCode"),
+        ({"status": "final", "subject": {"identifier": {"value": "4712"}}}, "subject"),
     ],
 )
 def test_what_is_uncertain_is_refused_at_its_place(changed, place):
     with pytest.raises(Refused) as caught:
         read(**changed)
     assert caught.value.expression == f"DiagnosticReport.{place}"
+
+
+@pytest.mark.parametrize("known", [{"value": "4711"}, {"system": "urn:other", "value": "9"}, {}])
+def test_a_patient_whose_number_is_the_same_or_not_comparable_is_let_through(known):
+    assert read(status="final", subject={"reference": "Patient/1", "identifier": known})
