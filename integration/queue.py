@@ -23,6 +23,7 @@ READ_ON = "hisbundle.read_on"  # with a continuous recording
 QUEUE = "hisbundle"
 
 _PENDING_RINGS = 10_000
+_START_S = 120.0  # a child of the pool loads the models first; after 4, Celery would kill it
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +44,7 @@ def make_celery(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         task_time_limit=settings.worker.time_limit_s,
         worker_prefetch_multiplier=1,
+        worker_proc_alive_timeout=_START_S,
         worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,

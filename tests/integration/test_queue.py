@@ -81,3 +81,4 @@ def test_each_broker_gets_the_options_it_needs(url, option):
     assert conf.task_acks_late
     assert conf.task_reject_on_worker_lost
     assert conf.accept_content == ["json"]
+    assert conf.worker_proc_alive_timeout >= 60  # Celery's 4 s end a child that loads models
