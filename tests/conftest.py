@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from sqlalchemy import make_url
 
@@ -14,11 +15,22 @@ from integration.logs import PlainFormatter
 from tests.ecg_data import bxb, mitdb, nstdb, ptbxl_headers  # noqa: F401 - fixtures for every folder
 from tests.fhir_server import fhir_server  # noqa: F401 - a fixture for every folder
 from tests.kafka_broker import kafka_cluster  # noqa: F401 - a fixture for every folder
+from tests.ports import closed_port  # noqa: F401 - a fixture for every folder
 
 # In identifying fields of what the tests send; whatever any test logs is searched for it.
 CANARY = "ZZCANARY"
 
 LOOPBACK_POSTGRES = "postgresql://postgres@127.0.0.1:5432"
+
+# The same examples at every run, whatever the machine's speed: who changes nothing breaks nothing.
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
 
 
 class Eavesdropper(logging.Handler):
@@ -104,7 +116,7 @@ def _execute(server, statement, name):
 
 def _answers(url):
     try:
-        psycopg.connect(url, connect_timeout=2).close()
+        psycopg.connect(url, connect_timeout=10).close()
     except psycopg.OperationalError:
         return False
     return True

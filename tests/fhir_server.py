@@ -1,14 +1,15 @@
 """A FHIR R4 server that is not ours, as a process of its own."""
 
 import json
-import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 
 import httpx
 import pytest
+
+from tests.patience import PATIENCE_S, wait_for
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,7 @@ def running_fhir_server(folder, port=None, **settings):
 
     The same folder and port again are the same server after a restart: what it held is there.
     """
-    port = port or _free_port()
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}/fhir"
     settings |= {
         "base_url": url,
@@ -42,21 +43,16 @@ def running_fhir_server(folder, port=None, **settings):
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
 
 
-def _free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
-def _wait_until_it_serves(process, url, log, limit_s=90):
-    for _ in range(limit_s * 10):
+def _wait_until_it_serves(process, url, log):
+    def serves():
         if process.poll() is not None:
-            break
+            pytest.fail(f"the FHIR server did not start:\n{log.read_text()[-2000:]}")
         try:
-            if httpx.get(f"{url}/metadata", trust_env=False).is_success:
-                return
+            return httpx.get(f"{url}/metadata", trust_env=False, timeout=PATIENCE_S).is_success
         except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"the FHIR server did not start:\n{log.read_text()[-2000:]}")
+            return False
+
+    wait_for(serves, "the FHIR server", pause_s=0.1)

@@ -1,14 +1,17 @@
 """A broker that is not ours, as a process, or the cluster of HISBUNDLE_TEST_KAFKA_URL."""
 
 import os
-import time
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import TopicAlreadyExistsError
 
 from integration.cli.local_kafka import LocalBroker, local_broker
 from integration.kafka.settings import KafkaSettings, TopicSettings
+from tests.patience import PATIENCE_S, wait_for
+from tests.ports import free_port
 
 JOIN_S = 6  # session timeout; Tansu lets a group wait for half of it
 
@@ -36,7 +39,9 @@ class Cluster:
         options = {"num_partitions": partitions, "replication_factor": 1}
         admin = KafkaAdminClient(bootstrap_servers=self.servers)
         try:
-            admin.create_topics({name: options})
+            # Who reads or writes there already, and asks first after a restart, makes it too.
+            with suppress(TopicAlreadyExistsError):
+                admin.create_topics({name: options})
         finally:
             admin.close()
         return name
@@ -50,12 +55,16 @@ class Cluster:
         try:
             more = {"key": key, "headers": list(headers), "partition": partition}
             sent = [producer.send(topic, value, **more) for value in values]
-            return [one.get(30).offset for one in sent]
+            return [one.get(PATIENCE_S).offset for one in sent]
         finally:
             producer.close()
 
-    def read(self, topic, count, timeout_s=15):
+    def read(self, topic, count):
         """Return the first records of a topic of one partition."""
+        return self.read_until(topic, lambda found: len(found) >= count)[:count]
+
+    def read_until(self, topic, enough):
+        """Return the records of a topic of one partition, from the first, once they are enough."""
         consumer = KafkaConsumer(
             bootstrap_servers=self.servers,
             auto_offset_reset="earliest",
@@ -63,15 +72,17 @@ class Cluster:
             max_partition_fetch_bytes=2**26,
         )
         found = []
-        deadline = time.monotonic() + timeout_s
+
+        def look():
+            for records in consumer.poll(200).values():
+                found.extend(records)
+            return enough(found)
+
         try:
             consumer.assign([TopicPartition(topic, 0)])
-            while len(found) < count and time.monotonic() < deadline:
-                for records in consumer.poll(200).values():
-                    found += records
+            wait_for(look, "records", pause_s=0)
         finally:
             consumer.close()
-        assert len(found) >= count, f"{len(found)} of {count} records"
         return found
 
     def committed(self, group):
@@ -90,5 +101,5 @@ def kafka_cluster(tmp_path_factory):
     if servers := os.environ.get("HISBUNDLE_TEST_KAFKA_URL"):
         yield Cluster(servers)
         return
-    with local_broker(tmp_path_factory.mktemp("kafka")) as broker:
+    with local_broker(tmp_path_factory.mktemp("kafka"), free_port()) as broker:
         yield Cluster(broker.servers, broker)

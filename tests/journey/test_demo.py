@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from integration.cli.demo import _KINDS
+from tests.patience import PATIENCE_S
 
 
 def test_the_demo_ends_well_and_prints_every_ecg(tmp_path):
@@ -13,7 +14,7 @@ def test_the_demo_ends_well_and_prints_every_ecg(tmp_path):
         capture_output=True,
         check=False,
         text=True,
-        timeout=170,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

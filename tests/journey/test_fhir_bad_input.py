@@ -10,6 +10,7 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome
 
 from db.store import Store
 from tests.fhir_observations import bundle, component, observation, one_lead
+from tests.patience import PATIENCE_S
 
 SAMPLES = list(range(1000))
 DATA = "Observation.component[0].valueSampledData"
@@ -107,7 +108,7 @@ def post(installation, path, content):
     url = f"http://127.0.0.1:{installation.http_port}/fhir/{path}".rstrip("/")
     kind = "xml" if content.startswith(b"<") else "json"
     headers = {"Content-Type": f"application/fhir+{kind}"}
-    return httpx.post(url, content=content, headers=headers, timeout=60)
+    return httpx.post(url, content=content, headers=headers, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -135,7 +136,7 @@ def resident_mib(installation):
 def test_200_megabytes_are_refused_early_and_take_no_memory(installation, declared):
     before = resident_mib(installation)
     sent, piece = 0, b" " * 65_536
-    with socket.create_connection(("127.0.0.1", installation.http_port), 60) as connection:
+    with socket.create_connection(("127.0.0.1", installation.http_port), PATIENCE_S) as connection:
         size = f"Content-Length: {HUGE}" if declared else "Transfer-Encoding: chunked"
         head = "POST /fhir/Observation HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         head += f"Content-Type: application/fhir+json\r\n{size}\r\n\r\n"

@@ -8,6 +8,7 @@ from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 
 from model.simulate import simulate
 from tests.fhir_observations import bundle, full_url, of_ecg
+from tests.patience import PATIENCE_S
 
 TOKEN = "ZZCANARY-token-of-some-length"
 
@@ -18,7 +19,7 @@ def post(installation, path, resource, token=None):
     headers = {"Content-Type": "application/fhir+json"}
     headers |= {"Authorization": f"Bearer {token}"} if token else {}
     url = f"http://127.0.0.1:{installation.http_port}{path}"
-    answer = httpx.post(url, content=content, headers=headers, timeout=60)
+    answer = httpx.post(url, content=content, headers=headers, timeout=PATIENCE_S)
     return answer.status_code, answer.headers, answer.json()
 
 

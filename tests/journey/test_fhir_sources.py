@@ -9,6 +9,7 @@ from sekmet.subscriptions.backport import build_subscription, topic_basic
 from model.simulate import simulate
 from tests.fhir_observations import PATIENT, of_ecg
 from tests.fhir_server import running_fhir_server
+from tests.patience import PATIENCE_S
 
 TOKEN = "ehr-token-of-some-length"
 QUERY = "Observation?code=131328"
@@ -25,12 +26,14 @@ class Ehr:
         self.seed = 0
 
     def put(self, resource):
-        answer = httpx.post(f"{self.url}/{resource['resourceType']}", json=resource, timeout=30)
+        answer = httpx.post(
+            f"{self.url}/{resource['resourceType']}", json=resource, timeout=PATIENCE_S
+        )
         assert answer.status_code == 201, answer.text
         return answer.headers["location"].partition("/_history")[0].rpartition("/fhir/")[2]
 
     def get(self, name):
-        return httpx.get(f"{self.url}/{name}", timeout=30).json()
+        return httpx.get(f"{self.url}/{name}", timeout=PATIENCE_S).json()
 
     def record(self):
         """Return the id of a new ECG; each has its own time, as its own seed."""
@@ -73,9 +76,7 @@ def settings(ehr, interval_s):
 
 
 def sources(installation):
-    done = installation.run("fhir", "sources", "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["sources"][0]
+    return installation.tell("fhir", "sources")["sources"][0]
 
 
 def wait_until_read(installation):
@@ -102,7 +103,7 @@ def test_polling_goes_on_after_a_restart(install, ehr):
     ehr.record()
     assert taken(installation, 2) == 2
     installation.kill(serving.pid)
-    serving.wait(30)
+    serving.wait(PATIENCE_S)
     ehr.record()
     installation.serve("--no-worker")
     assert taken(installation, 3) == 3
@@ -139,12 +140,16 @@ def test_a_topic_and_a_gap(install, ehr, content):
     ehr.record()
     assert taken(installation, 1) == 1
     installation.kill(serving.pid)  # with its lease, had it been reading
-    serving.wait(30)
+    serving.wait(PATIENCE_S)
     ehr.record()
     is_("error")  # it has given up to tell us
     installation.serve("--no-worker")
     renewed = ehr.get(name) | {"status": "requested"}
-    httpx.put(f"{ehr.url}/{name}", json=renewed, timeout=30).raise_for_status()
+    httpx.put(f"{ehr.url}/{name}", json=renewed, timeout=PATIENCE_S).raise_for_status()
     assert taken(installation, 2) == 2
-    (heard,) = sources(installation)["subscriptions"]
-    assert (heard["last_event"], heard["missed"]) == (2, 1)
+
+    def heard():
+        (told,) = sources(installation)["subscriptions"]
+        return told["last_event"] == 2 and told
+
+    assert installation.wait_for(heard, "the other side to count its events")["missed"] == 1

@@ -4,7 +4,8 @@ import signal
 import threading
 
 from tests.ecg_events import simulated_event
-from tests.journey.conftest import free_port
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 CONSUMER_DIES_BETWEEN_THE_COMMITS = """
 import os
@@ -29,7 +30,7 @@ def test_an_event_becomes_a_report_and_the_listener_leaves_cleanly(
     assert status == 200
     assert report["subject"]["identifier"]["value"] == "ZZCANARY-4711"
     process.terminate()
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert sum(kafka_cluster.committed(install_reader.settings.group).values()) == 1
     assert "kafka partitions revoked" in installation.log.read_text()
 
@@ -55,7 +56,7 @@ def test_a_consumer_dies_between_the_databases_commit_and_the_offsets(
     send(kafka_cluster, topic, range(6))
     installation.run("migrate")
     dying = installation.python(CONSUMER_DIES_BETWEEN_THE_COMMITS, "serve", "--no-worker")
-    assert dying.wait(60) == -signal.SIGKILL
+    assert dying.wait(PATIENCE_S) == -signal.SIGKILL
     stored = installation.status()["messages"]["accepted"]
     assert stored
     assert kafka_cluster.committed(install_reader.settings.group) == {}
@@ -80,7 +81,7 @@ def test_consumers_that_come_and_go_under_load_share_the_partitions(
     )
     sender.join()
     first.terminate()
-    assert first.wait(60) == 0
+    assert first.wait(PATIENCE_S) == 0
     send(kafka_cluster, topic, range(60, 70))
     installation.start("worker")
     assert_each_is_assessed_once(installation, 70)

@@ -1,13 +1,13 @@
 """kill -9 at the worst moments: nothing acknowledged is lost, nothing is reported twice."""
 
 import signal
-import time
 
 import httpx
 import pytest
 
 from integration.hl7v2.ack import read_acknowledgement
 from model.simulate import simulate
+from tests.patience import PATIENCE_S
 
 # Real processes, with one method replaced by itself and a kill.
 LISTENER_DIES_AFTER_COMMIT = """
@@ -35,6 +35,9 @@ sys.exit(main([]))
 WORKER_DIES_AFTER_POSTING = """
 import os, sys
 from integration.fhir.client import FhirClient
+from worker import context
+from worker.pipeline import Retry
+context.Retry = lambda *args, lease_s: Retry(*args, lease_s=1)  # its heir need not wait for long
 post = FhirClient.post_transaction
 def dying(self, bundle):
     post(self, bundle)
@@ -52,7 +55,7 @@ def test_listener_dies_between_commit_and_answer(install, message):
     dying = installation.python(LISTENER_DIES_AFTER_COMMIT, "serve", "--no-worker")
     installation.wait_for(installation.ready, "the listener")
     assert installation.send(raw) == b""
-    assert dying.wait(30) == -signal.SIGKILL
+    assert dying.wait(PATIENCE_S) == -signal.SIGKILL
     # The sender never heard, so it sends again; that makes no second ECG.
     installation.serve()
     assert read_acknowledgement(installation.send(raw)).code == "AA"
@@ -65,7 +68,7 @@ def test_worker_dies_while_it_scores(install, message):
     installation.serve("--no-worker")
     installation.send(message(simulate("normal", seed=2), "K2"))
     for _ in range(2):
-        assert installation.python(WORKER_DIES_SCORING).wait(60) == -signal.SIGKILL
+        assert installation.python(WORKER_DIES_SCORING).wait(PATIENCE_S) == -signal.SIGKILL
         assert installation.status()["exams"]["received"] == 1
     installation.start("worker")
     (exam,) = installation.settled(1)
@@ -76,7 +79,7 @@ def test_an_ecg_that_always_kills_its_worker_is_put_aside(install, message):
     installation = install(WORKER__MAX_SCORING_ATTEMPTS="1")
     installation.serve("--no-worker")
     installation.send(message(simulate("normal", seed=2), "K3"))
-    assert installation.python(WORKER_DIES_SCORING).wait(60) == -signal.SIGKILL
+    assert installation.python(WORKER_DIES_SCORING).wait(PATIENCE_S) == -signal.SIGKILL
     installation.python(WORKER_DIES_SCORING)  # it would die again, were it allowed to score
     (exam,) = installation.settled(1)
     assert (exam["state"], exam["reason"]) == ("failed", "scoring-crashed")
@@ -86,16 +89,16 @@ def test_worker_dies_between_the_other_sides_yes_and_its_record(install, message
     installation = install(
         DESTINATIONS__EHR__KIND="fhir",
         DESTINATIONS__EHR__BASE_URL=fhir_server,
-        WORKER__TIME_LIMIT_S="1",
-        WORKER__RING_GRACE_S="2",
     )
     installation.serve("--no-worker")
     installation.send(message(simulate("normal", seed=4), "K4"))
-    assert installation.python(WORKER_DIES_AFTER_POSTING).wait(60) == -signal.SIGKILL
+    assert installation.python(WORKER_DIES_AFTER_POSTING).wait(PATIENCE_S) == -signal.SIGKILL
     installation.start("worker")
     (exam,) = installation.settled(1)
     assert exam["state"] == "delivered"
-    found = httpx.get(f"{fhir_server}/DiagnosticReport", params={"identifier": exam["id"]})
+    found = httpx.get(
+        f"{fhir_server}/DiagnosticReport", params={"identifier": exam["id"]}, timeout=PATIENCE_S
+    )
     assert found.json()["total"] == 1
 
 
@@ -106,9 +109,8 @@ def test_the_supervised_worker_is_killed_again_and_again(install, message):
         answer = installation.send(message(simulate("normal", seed=n), f"M{n}"))
         assert read_acknowledgement(answer).code == "AA"
         if n % 4 == 0:
-            for pid in installation.children(server):
+            for pid in installation.wait_for(lambda: installation.children(server), "a worker"):
                 installation.kill(pid)
-            time.sleep(0.5)
     exams = installation.settled(12)
     assert {e["state"] for e in exams} == {"delivered"}
     assert len({e["id"] for e in exams}) == 12
@@ -120,5 +122,5 @@ def test_no_worker_outlives_its_listener(install, how):
     server = installation.serve()
     (worker,) = installation.wait_for(lambda: installation.children(server), "the worker")
     server.send_signal(how)
-    server.wait(60)
+    server.wait(PATIENCE_S)
     installation.wait_for(lambda: not installation.alive(worker), "the worker to end")

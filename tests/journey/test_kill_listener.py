@@ -2,10 +2,9 @@
 
 import signal
 
-import pytest
-
 from integration.hl7v2.ack import read_acknowledgement
 from model.simulate import simulate
+from tests.patience import PATIENCE_S
 
 # A real listener; one function is replaced by itself and a kill, before or after.
 DYING = """
@@ -42,7 +41,6 @@ def positive(answer):
     return bool(answer) and read_acknowledgement(answer).code == "AA"
 
 
-@pytest.mark.timeout(600)
 def test_nothing_acknowledged_is_lost_and_nothing_is_done_twice(install, message):
     installation = install()
     installation.run("migrate")
@@ -55,7 +53,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_done_twice(install, message
             answer = installation.send(sent[step])
         except ConnectionError:
             answer = b""
-        assert dying.wait(60) == -signal.SIGKILL, step
+        assert dying.wait(PATIENCE_S) == -signal.SIGKILL, step
         if positive(answer):
             acknowledged.add(step)
         kept = installation.status()["messages"]["accepted"]

@@ -19,6 +19,7 @@ from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import frame
 from model.ecg import LEADS_12
 from model.simulate import simulate
+from tests.patience import PATIENCE_S
 
 PATIENT = "ZZCANARY-4711"
 
@@ -34,7 +35,7 @@ def send_with_hl7(installation, raw: bytes) -> str:
         ],
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     return done.stdout.decode().replace("\r\n", "\r").replace("\n", "\r").strip()
 
@@ -86,7 +87,7 @@ def test_the_report_can_be_found_by_patient_and_read_by_people(install, message)
     page = base64.b64decode(report_of(installation, exam["id"])["presentedForm"][0]["data"])
     assert b"AI" in page
     url = f"http://127.0.0.1:{installation.http_port}/fhir/Binary/{exam['id']}"
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
         assert answer.read().startswith(b"%PDF-")
     assert installation.get("/fhir/DiagnosticReport?patient.identifier=other")[1]["total"] == 0
 
@@ -123,5 +124,5 @@ def test_a_stopped_installation_goes_on_where_it_was(install, message, times):
         send_with_hl7(installation, message(simulate("normal", seed=n), f"R{n}"))
         if n < times - 1:
             process.terminate()
-            assert process.wait(60) == 0
+            assert process.wait(PATIENCE_S) == 0
     assert len(installation.settled(times)) == times

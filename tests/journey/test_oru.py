@@ -51,7 +51,7 @@ def test_a_monitors_fibrillation_becomes_one_report(install, message):
         packet = Ecg(np.ascontiguousarray(piece), whole.leads, float(rate), moment)
         assert b"|AA|" in installation.send(message(packet, f"P{second}"))
     told = installation.wait_for(
-        lambda: (s := installation.status())["exams"]["delivered"] and s, "the episode", 120
+        lambda: (s := installation.status())["exams"]["delivered"] and s, "the episode"
     )
     assert told["exams"]["stitched"] == 70
     (exam,) = [e for e in told["recent"] if e["state"] == "delivered"]

@@ -16,6 +16,7 @@ from integration.intake import Hl7Intake
 from integration.senders import Peer, Sender, Senders
 from model.assessor import Assessor
 from tests.hl7_messages import MSH, twelve, wcm
+from tests.patience import PATIENCE_S
 from worker.pipeline import Retry, deliver, score_exam
 
 RETRY = Retry(max_attempts=3, backoff_s=0.001, lease_s=60)
@@ -55,7 +56,9 @@ def process(fhir_server):
 
 
 def reports_at(fhir_server, exam_id):
-    found = httpx.get(f"{fhir_server}/DiagnosticReport", params={"identifier": str(exam_id)})
+    found = httpx.get(
+        f"{fhir_server}/DiagnosticReport", params={"identifier": str(exam_id)}, timeout=PATIENCE_S
+    )
     return len(found.json().get("entry", []))
 
 

@@ -122,7 +122,7 @@ def test_a_flat_ecg_has_one_beat_in_the_middle():
     assert beat_positions(np.zeros((12, 400), np.float32)).tolist() == [200]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shift=st.integers(-20, 20), seed=st.integers(0, 50))
 def test_beats_move_with_the_ecg(shift, seed):
     voltage = simulate("normal", seed=seed, sampling_rate_hz=100.0).voltage_mv

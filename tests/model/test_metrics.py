@@ -24,7 +24,7 @@ def test_auroc_of_known_cases(labels, scores, expected):
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_auroc_is_the_chance_that_a_positive_ranks_higher(cases):
     labels = np.array([label for label, _ in cases])
     scores = np.array([float(score) for _, score in cases])
@@ -57,7 +57,7 @@ def test_average_precision_without_positives_does_not_exist():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_area_under_the_roc_curve_is_the_auroc(cases):
     labels = np.array([label for label, _ in cases])
     scores = np.array([float(score) for _, score in cases])

@@ -149,7 +149,7 @@ def test_a_short_ecg_is_filled_up_in_the_dark():
 
 
 @given(st.integers(1, 3000), st.integers(1, 16))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_whole_steps_adds_less_than_a_step(n_steps, stride):
     filled = whole_steps(blank(n_steps), stride).visible
     assert filled.shape[1] % stride == 0

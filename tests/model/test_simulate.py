@@ -33,7 +33,7 @@ def beats_s(ecg, lead="V5", share=0.6):
     seed=st.integers(0, 2**32),
     rate_hz=st.sampled_from([100.0, 250.0, 360.0, 500.0, 1000.0]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_limb_leads_obey_einthoven(kind, seed, rate_hz):
     ecg = simulate(kind, seed=seed, sampling_rate_hz=rate_hz, duration_s=5)
     one, two, three, right, left, foot = ecg.voltage_mv[:6]

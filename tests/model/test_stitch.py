@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model.ecg import Ecg
@@ -53,7 +53,6 @@ def test_ten_packets_make_a_window():
     assert (window.share, window.overlapping) == (1.0, False)
 
 
-@settings(deadline=None)
 @given(st.permutations(range(10)), st.lists(st.integers(0, 9), max_size=5))
 def test_order_and_repetition_change_nothing(order, again):
     arrived = [TEN[n] for n in [*order, *again]]
@@ -62,7 +61,6 @@ def test_order_and_repetition_change_nothing(order, again):
     assert not window.overlapping
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-0.04, 0.04), min_size=9, max_size=9))
 def test_jitter_of_clocks_leaves_no_seam(jitter):
     arrived = [packet(0), *(packet(n + 1, jitter_s=j) for n, j in enumerate(jitter))]

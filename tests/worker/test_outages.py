@@ -18,6 +18,7 @@ from integration.fhir.smart import SmartAuth
 from integration.security.signing_keys import jwks, make_key
 from tests.fault_proxy import fault_proxy
 from tests.fhir_server import running_fhir_server
+from tests.patience import PATIENCE_S
 from worker.pipeline import Retry, deliver, score_exam
 
 QUICK = Retry(max_attempts=3, backoff_s=0.02, lease_s=60)
@@ -34,7 +35,9 @@ class Ehr:
     def reports(self, exam_id):
         """Return how many reports on an exam it has."""
         query = {"identifier": f"urn:hisbundle:id|{exam_id}"}
-        found = httpx.get(f"{self.behind}/DiagnosticReport", params=query, auth=self.auth)
+        found = httpx.get(
+            f"{self.behind}/DiagnosticReport", params=query, auth=self.auth, timeout=PATIENCE_S
+        )
         return found.raise_for_status().json()["total"]
 
 

@@ -148,10 +148,8 @@ def test_a_listener_that_closes_without_an_answer(file):
     assert result.exit_code == 1
 
 
-def test_nobody_there_is_said_in_one_line(file):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    result = run(port, file(message("C1")))
+def test_nobody_there_is_said_in_one_line(file, closed_port):
+    result = run(closed_port, file(message("C1")))
     assert result.output == "Error: cannot connect: Connection refused\n"
     assert result.exit_code == 1
 

@@ -20,6 +20,7 @@ from integration.errors import ConfigError, Refused, TryLater
 from integration.fhir.client import FhirClient, retry_after_s
 from integration.fhir.report import build_report
 from tests.fhir_server import running_fhir_server
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -40,7 +41,11 @@ def client(fhir_server):
 
 
 def search(fhir_server, kind, **parameters):
-    answer = httpx.get(f"{fhir_server}/{kind}", params=parameters).raise_for_status().json()
+    answer = (
+        httpx.get(f"{fhir_server}/{kind}", params=parameters, timeout=PATIENCE_S)
+        .raise_for_status()
+        .json()
+    )
     return [entry["resource"] for entry in answer.get("entry", [])]
 
 
@@ -111,7 +116,9 @@ def test_two_of_the_same_there_already_is_refused(client, bundle, new_exam, fhir
     other = {"resourceType": "DiagnosticReport", "status": "final", "code": {"text": "x"}}
     for _ in range(2):
         body = {**other, "identifier": [key]}
-        httpx.post(f"{fhir_server}/DiagnosticReport", json=body).raise_for_status()
+        httpx.post(
+            f"{fhir_server}/DiagnosticReport", json=body, timeout=PATIENCE_S
+        ).raise_for_status()
     with pytest.raises(Refused) as caught:
         client.post_transaction(bundle)
     assert caught.value.detail == "status 412; multiple-matches"

@@ -15,6 +15,7 @@ from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.fhir.client import FhirClient
 from integration.fhir.report import build_report
 from integration.fhir.revision import revised, sendable
+from tests.patience import PATIENCE_S
 
 NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 REVIEWER = Reviewer(None, "urn:oid:1.2.3", "7", "Dr. A")
@@ -162,7 +163,9 @@ class TestAtAServer:
 
     def there(self, fhir_server, kind, first, slug=""):
         token = f"urn:hisbundle:id|{first.exam_id}{slug}"
-        answer = httpx.get(f"{fhir_server}/{kind}", params={"identifier": token})
+        answer = httpx.get(
+            f"{fhir_server}/{kind}", params={"identifier": token}, timeout=PATIENCE_S
+        )
         return [entry["resource"] for entry in answer.json().get("entry", [])]
 
     def test_a_version_updates_what_is_there(self, client, fhir_server, first):
@@ -178,7 +181,9 @@ class TestAtAServer:
         (anomaly,) = self.there(fhir_server, "Observation", first, "-anomaly")
         assert anomaly["status"] == "final"
         found = httpx.get(
-            f"{fhir_server}/Provenance", params={"target": f"DiagnosticReport/{report['id']}"}
+            f"{fhir_server}/Provenance",
+            params={"target": f"DiagnosticReport/{report['id']}"},
+            timeout=PATIENCE_S,
         ).json()
         assert sorted(len(e["resource"]["agent"]) for e in found["entry"]) == [1, 2]
 
@@ -190,7 +195,9 @@ class TestAtAServer:
         (report,) = self.there(fhir_server, "DiagnosticReport", first)
         assert report["status"] == "final"
         found = httpx.get(
-            f"{fhir_server}/Provenance", params={"target": f"DiagnosticReport/{report['id']}"}
+            f"{fhir_server}/Provenance",
+            params={"target": f"DiagnosticReport/{report['id']}"},
+            timeout=PATIENCE_S,
         ).json()
         assert len(found["entry"]) == 2
 

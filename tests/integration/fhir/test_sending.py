@@ -15,6 +15,7 @@ from integration.fhir.report import attach_page, build_report
 from integration.fhir.sending import FhirSender
 from integration.fhir.settings import FhirDestinationSettings
 from model.findings import ModelIdentity
+from tests.patience import PATIENCE_S
 
 SYSTEMS = {"ST-ELSEWHERE": "urn:oid:1.2.3.4.5.1"}
 
@@ -64,13 +65,17 @@ def sender(fhir_server, one_at_a_time):
 
 
 def search(url, kind, **parameters):
-    answer = httpx.get(f"{url}/{kind}", params=parameters).raise_for_status().json()
+    answer = (
+        httpx.get(f"{url}/{kind}", params=parameters, timeout=PATIENCE_S).raise_for_status().json()
+    )
     return [entry["resource"] for entry in answer.get("entry", [])]
 
 
 def patient(url, identifier, system="urn:oid:1.2.3.4.5.1"):
     body = {"resourceType": "Patient", "identifier": [{"system": system, "value": identifier}]}
-    return httpx.post(f"{url}/Patient", json=body).raise_for_status().json()["id"]
+    return (
+        httpx.post(f"{url}/Patient", json=body, timeout=PATIENCE_S).raise_for_status().json()["id"]
+    )
 
 
 @pytest.mark.parametrize("style", ["transaction", "single"])
@@ -111,7 +116,7 @@ def test_a_later_version_updates_what_is_there(sender, bundle, new_exam, fhir_se
             request = {"method": "PUT", "url": key}
         later.append(entry | {"resource": resource, "request": request})
     assert one.send({**bundle, "entry": later}) == f"200 {place}"
-    report = httpx.get(f"{fhir_server}/{place}").json()
+    report = httpx.get(f"{fhir_server}/{place}", timeout=PATIENCE_S).json()
     assert (report["status"], report["meta"]["versionId"]) == ("final", "2")
 
 

@@ -15,6 +15,7 @@ from integration.fhir.settings import SmartSettings
 from integration.fhir.smart import SmartAuth
 from integration.security.signing_keys import jwks, make_key
 from tests.fhir_server import running_fhir_server
+from tests.patience import PATIENCE_S
 
 NOON = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 US = SmartSettings(client_id="hisbundle")
@@ -28,13 +29,13 @@ def test_a_server_that_verifies_lets_us_in(tmp_path, algorithm):
     with running_fhir_server(
         tmp_path, server_auth={"types": ["smart"], "smart_clients": [client]}
     ) as url:
-        assert httpx.get(f"{url}/Patient").status_code == 401
+        assert httpx.get(f"{url}/Patient", timeout=PATIENCE_S).status_code == 401
         auth = SmartAuth(url, US, keys)
-        assert httpx.get(f"{url}/Patient", auth=auth).status_code == 200
+        assert httpx.get(f"{url}/Patient", auth=auth, timeout=PATIENCE_S).status_code == 200
         # A key that the server has not heard of yet does not lock us out.
         make_key(keys, algorithm, NOON + timedelta(days=1))
         fresh = SmartAuth(url, US, keys)
-        assert httpx.get(f"{url}/Patient", auth=fresh).status_code == 200
+        assert httpx.get(f"{url}/Patient", auth=fresh, timeout=PATIENCE_S).status_code == 200
         stranger = SmartAuth(url, SmartSettings(client_id="stranger"), keys)
         with pytest.raises(Refused, match="token-refused: status 401, invalid_client"):
             stranger.token()
@@ -159,9 +160,9 @@ def test_a_life_that_is_not_told_is_five_minutes(auth, issuer, clock, told):
 
 def test_a_refused_token_is_renewed_once(auth, issuer):
     issuer.takes = "Bearer token-2"
-    assert httpx.get(f"{issuer.root}/r4/Patient", auth=auth).status_code == 200
+    assert httpx.get(f"{issuer.root}/r4/Patient", auth=auth, timeout=PATIENCE_S).status_code == 200
     issuer.takes = "Bearer never"
-    assert httpx.get(f"{issuer.root}/r4/Patient", auth=auth).status_code == 401
+    assert httpx.get(f"{issuer.root}/r4/Patient", auth=auth, timeout=PATIENCE_S).status_code == 401
     assert issuer.shown == [f"Bearer token-{n}" for n in (1, 2, 2, 3)]
 
 

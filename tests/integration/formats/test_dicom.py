@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.sequence import Sequence
@@ -369,13 +369,12 @@ def test_a_pdf_inside_dicom_is_no_recording(dataset, tmp_path):
     cut=st.integers(132, len(SMALL)),
     flips=st.lists(st.tuples(st.integers(132, len(SMALL) - 1), st.integers(0, 255)), max_size=5),
 )
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_a_damaged_file_is_refused_with_a_reason(tmp_path, cut, flips):
+@settings(max_examples=150)
+def test_a_damaged_file_is_refused_with_a_reason(tmp_path_factory, cut, flips):
     content = bytearray(SMALL)
     for position, value in flips:
         content[position] = value
-    (tmp_path / "ecg.dcm").write_bytes(content[:cut])
+    path = tmp_path_factory.getbasetemp() / "damaged.dcm"
+    path.write_bytes(content[:cut])
     with pytest.raises(EcgError):
-        read(tmp_path / "ecg.dcm")
+        read(path)

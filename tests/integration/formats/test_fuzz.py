@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
@@ -83,14 +83,14 @@ def mutated(data, draw):
 
 @pytest.mark.parametrize("name", ["aecg", "muse", "sierra", "scp", "dicom"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_damaged_files(name, data):
     survives(mutated(good(name), data.draw))
 
 
 @pytest.mark.parametrize("name", ["aecg", "muse", "sierra"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_numbers_and_texts_that_are_odd(name, data):
     text = good(name).decode("latin-1")
     values = [match.span(1) for match in re.finditer(r'[>"]([\w.+:-]{1,24})["<]', text)]
@@ -100,7 +100,7 @@ def test_numbers_and_texts_that_are_odd(name, data):
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 def test_scp_sections_whose_checksums_are_right(data):
     sections = scp_sections(COUNTS)
     number = data.draw(st.sampled_from(sorted(sections)))
@@ -114,7 +114,7 @@ def test_scp_sections_whose_checksums_are_right(data):
         [b"", b"<", b"<?xml ", b"%PDF-", bytes(16) + b"SCPECG", bytes(128) + b"DICM"]
     ),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_bytes(start, data):
     assert survives(start + data) is not None
 

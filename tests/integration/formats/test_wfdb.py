@@ -3,7 +3,7 @@ import socket
 import numpy as np
 import pytest
 import wfdb
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
@@ -190,14 +190,14 @@ MUTATIONS = st.lists(
 
 
 @given(MUTATIONS)
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_a_damaged_header_is_read_or_refused_with_a_reason(tmp_path, mutations):
+@settings(max_examples=150)
+def test_a_damaged_header_is_read_or_refused_with_a_reason(tmp_path_factory, mutations):
     text = list(GOOD)
     for position, character in mutations:
         text[position] = character
-    header = write(tmp_path, "".join(text))
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    folder.mkdir(exist_ok=True)
+    header = write(folder, "".join(text))
     try:
         ecg = read(header)
     except EcgError:

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.errors import ANSWERS, Refused, TryLater
@@ -147,7 +147,6 @@ def test_what_is_no_answer():
     assert (ack.code, ack.control_id) == ("", "")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.sampled_from(["2.3", "2.6"]))
 def test_no_text_breaks_the_answer(text, version):
     raw = answer(header(version), "AR", [Fault("lead-unknown", text)])

@@ -60,11 +60,9 @@ def test_a_listener_that_says_nothing():
         client.exchange(b"M1")
 
 
-def test_nobody_there():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+def test_nobody_there(closed_port):
     with pytest.raises(ConnectionRefusedError):
-        MllpClient("127.0.0.1", port)
+        MllpClient("127.0.0.1", closed_port)
 
 
 def test_what_speaks_no_tls_is_no_connection():

@@ -204,7 +204,7 @@ PIECES = [b"|", b"^", b"~", b"&", b"\\", b"\r", b"\n", b'""', b"nan", b"-", b"."
           b"0"]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(MUTABLE), st.data())
 def test_a_mutated_message_is_decoded_or_refused_and_nothing_else(raw, draw):
     mutations = st.tuples(
@@ -217,7 +217,6 @@ def test_a_mutated_message_is_decoded_or_refused_and_nothing_else(raw, draw):
     assert outcome(raw) in {*Kind, *ANSWERS}
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"MSH|^~\\&|" + b))
 def test_bytes_at_random_are_decoded_or_refused(raw):
     assert outcome(raw) in {Kind.OTHER.value, *ANSWERS}

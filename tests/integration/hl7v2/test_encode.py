@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -69,7 +69,6 @@ STEPS = st.sampled_from([0.005, 0.00488, 0.001, 0.0025, 0.001221])
 HOLES = arrays(np.bool_, (2, 40))
 
 
-@settings(deadline=None)
 @given(COUNTS, STEPS, st.sampled_from([100.0, 257.5, 500.0, 1000.0]))
 def test_counts_come_back_exactly(counts, step, rate):
     again = back(exam_of(counts, step, ("I", "aVR"), rate)).ecg
@@ -77,7 +76,6 @@ def test_counts_come_back_exactly(counts, step, rate):
     assert again.sampling_rate_hz == rate
 
 
-@settings(deadline=None)
 @given(COUNTS, HOLES, st.sampled_from([0.005, 0.0001, None]))
 def test_missing_values_come_back_and_hide_no_other(counts, holes, step):
     mv = np.where(holes, np.nan, counts * (step or 0.001))
@@ -85,7 +83,6 @@ def test_missing_values_come_back_and_hide_no_other(counts, holes, step):
     np.testing.assert_array_equal(back(exam).ecg.voltage_mv, exam.ecg.voltage_mv)
 
 
-@settings(deadline=None)
 @given(arrays(np.float32, (1, 30), elements=st.floats(-20, 20, width=32)))
 def test_millivolts_without_a_resolution_come_back_exactly(mv):
     exam = NewExam(PATIENT, Ecg(mv, ("V2",), 250.0))

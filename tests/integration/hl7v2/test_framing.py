@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.hl7v2.framing import KEPT_JUNK_BYTES, Frame, Framer, Junk, frame
@@ -135,7 +135,6 @@ WIRE = st.lists(
 ).map(b"".join)
 
 
-@settings(deadline=None)
 @given(WIRE, st.data())
 def test_no_split_changes_what_is_received(data, draw):
     cuts = draw.draw(st.lists(st.integers(0, len(data)), max_size=12))
@@ -145,7 +144,6 @@ def test_no_split_changes_what_is_received(data, draw):
 CONTENT = st.binary(max_size=60).map(lambda b: b.replace(b"\x0b", b"v").replace(b"\x1c", b"f"))
 
 
-@settings(deadline=None)
 @given(st.lists(CONTENT, max_size=6), st.data())
 def test_frames_come_out_as_they_went_in(payloads, draw):
     wire = b"".join(map(frame, payloads))
@@ -153,7 +151,6 @@ def test_frames_come_out_as_they_went_in(payloads, draw):
     assert fed_in_pieces(wire, cuts, max_bytes=60) == [Frame(p) for p in payloads]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(CONTENT, CONTENT), max_size=4))
 def test_noise_between_frames_costs_no_frame_and_no_byte(pairs):
     wire = b"".join(noise + frame(payload) for noise, payload in pairs)

@@ -102,9 +102,7 @@ def test_everything_else_is_tried_again(bundle, answer, reason):
     assert later.value.reason == reason
 
 
-def test_nobody_listens(bundle):
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    destination = OruDestination(lambda: MllpClient("127.0.0.1", port, 0.5), ENDS)
+def test_nobody_listens(bundle, closed_port):
+    destination = OruDestination(lambda: MllpClient("127.0.0.1", closed_port), ENDS)
     with pytest.raises(TryLater, match="destination-unreachable"):
         destination.send(bundle)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.errors import Refused
@@ -72,19 +72,16 @@ def test_no_samples(text):
         read(text)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-(2**31), 2**31), min_size=1))
 def test_whole_numbers_come_through_exactly(numbers):
     np.testing.assert_array_equal(read("^".join(map(str, numbers))).values, numbers)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1))
 def test_fractions_come_through_exactly(numbers):
     np.testing.assert_array_equal(read("^".join(map(repr, numbers))).values, numbers)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789-+.e^ x", max_size=12))
 def test_never_a_number_that_python_would_not_read(text):
     try:

@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.errors import Refused
@@ -68,7 +68,6 @@ def test_the_zone_a_message_gives_to_its_stamps(text, zone):
     assert zone_of(text) == zone
 
 
-@settings(deadline=None)
 @given(
     st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),  # noqa: DTZ001 - the zone follows
     st.integers(-13 * 4, 14 * 4),

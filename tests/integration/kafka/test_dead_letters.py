@@ -4,7 +4,6 @@ from uuid import UUID
 import pytest
 from kafka.errors import MessageSizeTooLargeError
 
-from integration.cli.local_kafka import free_port
 from integration.errors import Refused, TryLater
 from integration.kafka import writer
 from integration.kafka.connection import client_arguments
@@ -66,8 +65,8 @@ def test_a_value_the_broker_finds_too_large_is_left_out_and_told(written, monkey
     assert letter.headers[-1] == ("hisbundle-value-left-out", told)
 
 
-def test_without_a_broker_it_is_to_be_tried_later():
-    arguments = client_arguments(Cluster(f"127.0.0.1:{free_port()}").settings())
+def test_without_a_broker_it_is_to_be_tried_later(closed_port):
+    arguments = client_arguments(Cluster(f"127.0.0.1:{closed_port}").settings())
     letters = DeadLetters(Writer(arguments | {"bootstrap_timeout_ms": 300}, 1), "dead")
     with pytest.raises(TryLater, match="kafka-unavailable"):
         letters.write(RECORD, ID, REFUSED)

@@ -6,7 +6,6 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
 )
 
-from integration.cli.local_kafka import free_port
 from integration.errors import TryLater
 from integration.kafka import health
 from integration.kafka.health import Lag, TopicHealth, Use, lags_of, topics_of, uses_of
@@ -36,8 +35,8 @@ def test_how_far_a_group_is_behind(kafka_cluster):
     assert [lag.records for lag in lags] == [0, 1]
 
 
-def test_a_cluster_that_cannot_be_reached_is_told():
-    settings = Cluster(f"127.0.0.1:{free_port()}").settings("t")
+def test_a_cluster_that_cannot_be_reached_is_told(closed_port):
+    settings = Cluster(f"127.0.0.1:{closed_port}").settings("t")
     with pytest.raises(TryLater, match="kafka-unavailable: the brokers do not answer"):
         topics_of(settings, {"t": Use.READ})
 

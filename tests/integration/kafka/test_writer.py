@@ -6,6 +6,7 @@ from integration.kafka import writer
 from integration.kafka.connection import client_arguments
 from integration.kafka.writer import Writer
 from tests.kafka_broker import Cluster
+from tests.ports import free_port
 
 
 def test_the_place_of_a_record_is_told(kafka_cluster):
@@ -20,7 +21,7 @@ def test_the_place_of_a_record_is_told(kafka_cluster):
 
 
 def test_after_a_failure_the_next_record_connects_anew(tmp_path):
-    broker = LocalBroker(tmp_path)
+    broker = LocalBroker(tmp_path, free_port())
     cluster = Cluster(broker.servers, broker)
     arguments = client_arguments(cluster.settings()) | {"bootstrap_timeout_ms": 1000}
     own = Writer(arguments, 4)

@@ -1,8 +1,5 @@
 """A listener of Kafka with a database of its own, in the test's own process."""
 
-import time
-
-import pytest
 from sqlalchemy import create_engine, func, select
 
 from db.migrate import upgrade
@@ -10,15 +7,6 @@ from db.store import Store
 from db.tables import ExamRow, MessageRow
 from integration.kafka_intake import KafkaIntake
 from integration.listeners.kafka import KafkaListener
-
-
-def wait_for(condition, what, timeout_s=40):
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    return pytest.fail(f"waited {timeout_s} s for {what}")
 
 
 class Site:

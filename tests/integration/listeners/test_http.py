@@ -29,6 +29,7 @@ from integration.security.callers import callers_of
 from integration.security.signing_keys import make_key
 from model.ecg import Ecg
 from model.findings import ABNORMALITY_TYPES, Findings, ModelIdentity, Quality, TypeFinding
+from tests.patience import PATIENCE_S
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MODEL = ModelIdentity("resting-12", "1", "ab" * 32)
@@ -370,8 +371,10 @@ def test_over_a_real_socket(store, exam_ids):
         thread.start()
         base = f"http://127.0.0.1:{listening.getsockname()[1]}/fhir"
         try:
-            answer = httpx.get(f"{base}/DiagnosticReport", params={"patient": "ADT|ZZCANARY1"})
-            head = httpx.head(f"{base}/DiagnosticReport/{exam_ids[0]}")
+            answer = httpx.get(
+                f"{base}/DiagnosticReport", params={"patient": "ADT|ZZCANARY1"}, timeout=PATIENCE_S
+            )
+            head = httpx.head(f"{base}/DiagnosticReport/{exam_ids[0]}", timeout=PATIENCE_S)
         finally:
             server.should_exit = True
             thread.join()

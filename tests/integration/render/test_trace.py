@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.render.trace import traces
@@ -42,7 +42,6 @@ def test_what_is_too_large_stays_in_reach():
     assert (line[:, 1].min(), line[:, 1].max()) == (31.0, 69.0)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([1000.0, 2000.0, 5000.0]))
 def test_thinning_keeps_every_peak(seed, rate):
     voltage = np.random.default_rng(seed).normal(0, 0.2, 5000).astype(np.float32)
