@@ -20,8 +20,8 @@ $(VENV)/.installed: pyproject.toml deploy/constraints.txt
 
 setup: $(VENV)/.installed  ## install into .venv
 
-demo: setup  ## send ECGs through the whole product, print what came out
-	$(BIN)/hisbundle demo
+demo: setup  ## send ECGs through the whole product, print what came out, write it to var/demo
+	$(BIN)/hisbundle demo --to var/demo
 
 serve: setup  ## run listeners and a worker in the foreground (SQLite, no server to install)
 	$(BIN)/hisbundle serve

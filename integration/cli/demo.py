@@ -68,7 +68,13 @@ class _Case:
 
 
 @click.command()
-def demo() -> None:
+@click.option(
+    "--to",
+    "kept",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="also write the messages, the reports and their pages into this folder",
+)
+def demo(kept: Path | None) -> None:
     """Send one real and several simulated ECGs through the whole product; print what came out.
 
     Starts the embedded default on free ports and a folder of its own, sends by MLLP, waits for the
@@ -88,6 +94,9 @@ def demo() -> None:
             if len(done) < len(cases):
                 raise click.ClickException(f"{len(cases) - len(done)} ECGs got no report")
             console.print(_one_conclusion(cases, done, base_url), highlight=False)
+            if kept is not None:
+                _keep(cases, kept, base_url)
+                console.print(f"messages, reports and pages: {kept}")
 
 
 def _cases() -> list[_Case]:
@@ -246,6 +255,17 @@ def _one_conclusion(cases: list[_Case], done: dict[UUID, ExamSummary], base_url:
     case = max(cases, key=lambda c: _surest(done[c.exam_id]))
     report = httpx.get(f"{base_url}/fhir/DiagnosticReport/{case.exam_id}").json()
     return f"The report on `{case.title}` says:\n  {report['conclusion']}"
+
+
+def _keep(cases: list[_Case], folder: Path, base_url: str) -> None:
+    """Write what was sent (.hl7), and what a clinician gets of it (.json, .pdf)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        path = folder / case.title.replace(": ", "-").replace(" ", "-")
+        path.with_suffix(".hl7").write_bytes(case.raw)
+        for kind, suffix in (("DiagnosticReport", ".json"), ("Binary", ".pdf")):
+            answer = httpx.get(f"{base_url}/fhir/{kind}/{case.exam_id}").raise_for_status()
+            path.with_suffix(suffix).write_bytes(answer.content)
 
 
 def _surest(exam: ExamSummary) -> float:

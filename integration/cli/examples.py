@@ -20,7 +20,7 @@ EXAMPLES = {
     "dead-letters list": "hisbundle dead-letters list --json",
     "dead-letters retry": "hisbundle dead-letters retry $LETTER",
     "dead-letters show": "hisbundle dead-letters show $LETTER --json",
-    "demo": "hisbundle demo",
+    "demo": "hisbundle demo --to demo",
     "ecg export": "hisbundle ecg export 'patient:4711 state:delivered' --format pdf --to pages",
     "ecg list": "hisbundle ecg list 'state:delivered received>=2026-01-01' --json",
     "ecg show": "hisbundle ecg show $ECG --json",

@@ -63,6 +63,7 @@ from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.fhir_notify import NotifyDoor
 from integration.listeners.rendering import (
     PRIVATE,
+    accepts,
     asks_for_a_resource,
     entity_tag,
     fhir_response,
@@ -126,7 +127,7 @@ def create_app(
             Route("/fhir/DiagnosticReport", _negotiated(resources.search)),
             Route("/fhir/DiagnosticReport/{id}/_history", _negotiated(resources.history)),
             Route("/fhir/DiagnosticReport/{id}/_history/{version}", _negotiated(resources.version)),
-            Route("/fhir/Binary/{id}", _negotiated(resources.page)),
+            Route("/fhir/Binary/{id}", _negotiated(resources.page, PDF)),
             Route("/fhir/{kind}/{id}", _negotiated(resources.read)),
             Route("/livez", _live),
             Route("/readyz", resources.ready),
@@ -269,9 +270,11 @@ async def _live(_: Request) -> Response:
     return _plain({"status": "alive"})
 
 
-def _negotiated(endpoint: _Endpoint) -> _Endpoint:
+def _negotiated(endpoint: _Endpoint, raw: str = "") -> _Endpoint:
+    """Refuse who accepts neither FHIR nor what a Binary holds, `raw`."""
+
     async def answer(request: Request) -> Response:
-        if wanted_format(request.scope) is None:
+        if wanted_format(request.scope) is None and not accepts(request.scope, raw):
             raise HTTPException(406, "FHIR is spoken here as JSON and as XML")
         return await endpoint(request)
 

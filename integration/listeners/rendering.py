@@ -49,6 +49,12 @@ def wanted_format(scope: Scope) -> str | None:
     return next(filter(None, found), None)
 
 
+def accepts(scope: Scope, kind: str) -> bool:
+    """Tell whether a media type is asked for by its own name."""
+    weighed = _weighed(Headers(scope=scope).get("accept", ""))
+    return any(name == kind and weight > 0 for name, weight in weighed)
+
+
 def asks_for_a_resource(scope: Scope) -> bool:
     """Tell whether FHIR itself is asked for, not what a Binary holds."""
     accepted = Headers(scope=scope).get("accept", "")

@@ -3,13 +3,13 @@
 import subprocess
 import sys
 
-from integration.cli.demo import _KINDS
+from integration.cli.demo import _KINDS, _STRIP_KINDS
 from tests.patience import PATIENCE_S
 
 
 def test_the_demo_ends_well_and_prints_every_ecg(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "integration", "demo"],
+        [sys.executable, "-P", "-m", "integration", "demo", "--to", "shown"],
         cwd=tmp_path,
         capture_output=True,
         check=False,
@@ -24,4 +24,8 @@ def test_the_demo_ends_well_and_prints_every_ecg(tmp_path):
     assert "unscorable" in done.stdout
     assert "AI-generated" in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["shown"]
+    files = list((tmp_path / "shown").iterdir())
+    begins = {".hl7": b"MSH|", ".json": b"{", ".pdf": b"%PDF-"}
+    assert len(files) == 3 * (1 + len(_KINDS) + len(_STRIP_KINDS))
+    assert all(path.read_bytes().startswith(begins[path.suffix]) for path in files)

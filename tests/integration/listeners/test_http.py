@@ -415,6 +415,22 @@ def test_the_page_is_a_pdf(store, exam_ids):
     assert request(app, f"/fhir/Binary/{exam_ids[0]}").content == answer.content
 
 
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("application/pdf", 200),
+        ("text/html, application/pdf;q=0.5", 200),
+        ("*/*", 200),
+        ("text/html", 406),
+        ("application/pdf;q=0", 406),
+    ],
+)
+def test_the_page_goes_to_who_accepts_it(store, exam_ids, accept, status):
+    answer = request(create_app(store), f"/fhir/Binary/{exam_ids[0]}", accept=accept)
+    assert answer.status_code == status
+    assert answer.content.startswith(b"%PDF-") is (status == 200)
+
+
 @pytest.mark.parametrize("accept", ["application/fhir+json", "application/fhir+xml"])
 def test_the_page_as_a_resource(store, exam_ids, accept):
     answer = request(create_app(store), f"/fhir/Binary/{exam_ids[0]}", accept=accept)
