@@ -37,9 +37,9 @@ class Block(nn.Module):
     def __init__(self, trained: Residual) -> None:
         super().__init__()
         self.stride = trained.stride
-        self.first = _image(fuse_conv_bn_eval(trained.first, trained.first_norm))
-        self.second = _image(fuse_conv_bn_eval(trained.second, trained.second_norm))
-        self.shortcut = _image(fuse_conv_bn_eval(trained.shortcut, trained.shortcut_norm))
+        self.first = as_image(fuse_conv_bn_eval(trained.first, trained.first_norm))
+        self.second = as_image(fuse_conv_bn_eval(trained.second, trained.second_norm))
+        self.shortcut = as_image(fuse_conv_bn_eval(trained.shortcut, trained.shortcut_norm))
         self.squeeze, self.excite = _pointwise(trained.squeeze), _pointwise(trained.excite)
 
     def forward(self, x: Tensor) -> Saved:
@@ -71,7 +71,7 @@ class Trunk(nn.Module):
 
     def __init__(self, network: RestingNetwork) -> None:
         super().__init__()
-        self.stem = _image(fuse_conv_bn_eval(network.stem, network.stem_norm))
+        self.stem = as_image(fuse_conv_bn_eval(network.stem, network.stem_norm))
         blocks = (Block(block) for block in network.blocks if isinstance(block, Residual))
         self.blocks = nn.ModuleList(blocks)
         self.lstm = network.lstm
@@ -93,7 +93,7 @@ class Streamlined(nn.Module):
     def __init__(self, network: RestingNetwork) -> None:
         super().__init__()
         self.trunk, self.network, decoder = Trunk(network), network, network.decoder
-        self.rhythm, self.mix = _image(decoder.rhythm), _image(decoder.mix)
+        self.rhythm, self.mix = as_image(decoder.rhythm), as_image(decoder.mix)
         finer = (_polyphase(conv) for conv in decoder.finer if isinstance(conv, nn.Conv1d))
         self.finer = nn.ModuleList(finer)
         self.out = _polyphase(decoder.out, keep=12)
@@ -260,7 +260,7 @@ def _back(conv: nn.Conv2d, upstream: Tensor) -> Tensor:
     )
 
 
-def _image(conv: nn.Conv1d) -> nn.Conv2d:
+def as_image(conv: nn.Conv1d) -> nn.Conv2d:
     """The same convolution on `(B, C, 1, T)`."""
     image = nn.Conv2d(
         conv.in_channels,
@@ -297,7 +297,7 @@ def _polyphase(conv: nn.Conv1d, keep: int | None = None) -> nn.Conv2d:
     merged.weight.data = phases.flatten(0, 1)
     if conv.bias is not None and merged.bias is not None:
         merged.bias.data = conv.bias.data[:keep].repeat_interleave(2)
-    return _image(merged)
+    return as_image(merged)
 
 
 def _weave(x: Tensor) -> Tensor:

@@ -21,15 +21,24 @@ VALIDATION_FOLDS = (9,)
     required=True,
     help="bundle folder; the graphs are written into it",
 )
-@click.option("--data-path", type=click.Path(path_type=Path), required=True, help="PTB-XL folder")
-def export(*, model_path: Path, data_path: Path) -> None:
+@click.option(
+    "--data-path", type=click.Path(path_type=Path), help="PTB-XL folder, for a resting bundle"
+)
+def export(*, model_path: Path, data_path: Path | None) -> None:
     """Write a bundle's network as ONNX graphs for the runtime, if they agree with torch.
 
-    Compared on PTB-XL fold 9. Prints the largest differences; a bundle that drifts is left as it
-    was. Needs the package onnx (extra `train`).
+    Compared on PTB-XL fold 9, a strip bundle's on made-up beats. Prints the largest differences; a
+    bundle that drifts is left as it was. Needs the package onnx (extra `train`).
     """
     from model.datasets import ptbxl  # noqa: PLC0415 (torch is slow to import: only here)
+    from model.strip import release  # noqa: PLC0415
+    from model.strip.card import is_strip  # noqa: PLC0415
 
+    if is_strip(model_path):
+        click.echo(json.dumps({"largest_drift": release.export(model_path)}))
+        return
+    if data_path is None:
+        raise click.UsageError("a resting bundle is compared on PTB-XL: give --data-path")
     click.echo(json.dumps(with_graphs(model_path, ptbxl.load(data_path, VALIDATION_FOLDS))))
 
 

@@ -160,7 +160,8 @@ def open_graph(bundle: StripBundle, threads: int = 1) -> Measure:
     """The bundle's graph as a function.
 
     Raises:
-        BundleError: `graph-missing`, `graph-malformed`.
+        BundleError: `graph-missing`, `graph-malformed`, or `graph-unknown` where it reads
+            something else than this version gives.
     """
     if GRAPH not in bundle.graphs:
         raise BundleError("graph-missing", f"the bundle has no {GRAPH}")
@@ -173,6 +174,8 @@ def open_graph(bundle: StripBundle, threads: int = 1) -> Measure:
         )
     except Exception as error:  # ONNX Runtime's errors have no common base of their own
         raise BundleError("graph-malformed", f"{GRAPH} cannot be opened") from error
+    if {i.name for i in session.get_inputs()} != set(SequenceBatch._fields):
+        raise BundleError("graph-unknown", f"hisbundle export writes {GRAPH} for this version")
 
     def measure(batch: SequenceBatch) -> Measured:
         return Measured(*session.run(None, batch._asdict()))

@@ -41,7 +41,7 @@ def deletion(measure: Measure, inputs: BeatInputs, attention: Scores, seed: int 
     falls = np.zeros((len(attention), len(DELETED), 2))
     for lead in range(n_leads):
         strips = _strips(inputs, lead)
-        usual = np.median(traits_of(inputs, lead), axis=0)
+        usual = np.median(traits_of(inputs)[:, lead], axis=0)
         before = _odds(measure, strips)
         for i, count in enumerate(DELETED):
             for j, order in enumerate((by_attention, at_random)):
@@ -90,27 +90,22 @@ def localisation(
 
 
 def _strips(inputs: BeatInputs, lead: int) -> SequenceBatch:
-    n = len(inputs.rhythm) // SEQUENCE
-
-    def cut(part: Array) -> Array:
-        return part[: n * SEQUENCE].reshape(n, SEQUENCE, *part.shape[1:])
-
+    n = len(inputs.rhythm) // SEQUENCE * SEQUENCE
     return SequenceBatch(
-        shapes=cut(inputs.shapes[:, lead]),
-        traits=cut(traits_of(inputs, lead)),
-        rhythm=cut(inputs.rhythm),
-        present=np.ones((n, SEQUENCE), np.bool_),
+        shapes=inputs.shapes[:n, lead],
+        traits=traits_of(inputs)[:n, lead],
+        rhythm=inputs.rhythm[:n],
+        rows=np.arange(n).reshape(-1, SEQUENCE),
     )
 
 
 def _replaced(strips: SequenceBatch, beats: NDArray[np.int64], usual: Array) -> SequenceBatch:
     """Strips with some beats `(n_strips, k)` as the template, on time."""
-    rows = np.arange(len(beats))[:, None]
+    at = np.take_along_axis(strips.rows, beats, axis=1)
     shapes, traits, rhythm = strips.shapes.copy(), strips.traits.copy(), strips.rhythm.copy()
-    template = shapes[rows, beats, 0] - shapes[rows, beats, 1]
-    shapes[rows, beats, 0], shapes[rows, beats, 1] = template, 0
-    traits[rows, beats], rhythm[rows, beats] = usual, 0
-    return SequenceBatch(shapes, traits, rhythm, strips.present)
+    shapes[at, 0] -= shapes[at, 1]
+    shapes[at, 1], traits[at], rhythm[at] = 0, usual, 0
+    return SequenceBatch(shapes, traits, rhythm, strips.rows)
 
 
 def _attended(measure: Measure, strips: SequenceBatch) -> Scores:
@@ -122,13 +117,13 @@ def _odds(measure: Measure, strips: SequenceBatch) -> Scores:
 
 
 def _parts(strips: SequenceBatch) -> list[SequenceBatch]:
-    starts = range(0, max(len(strips.present), 1), _BATCH)
+    size = _BATCH * SEQUENCE
     return [
         SequenceBatch(
-            strips.shapes[s : s + _BATCH],
-            strips.traits[s : s + _BATCH],
-            strips.rhythm[s : s + _BATCH],
-            strips.present[s : s + _BATCH],
+            strips.shapes[first : first + size],
+            strips.traits[first : first + size],
+            strips.rhythm[first : first + size],
+            strips.rows[first // SEQUENCE :][:_BATCH] - first,
         )
-        for s in starts
+        for first in range(0, max(len(strips.rhythm), 1), size)
     ]

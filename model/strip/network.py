@@ -22,14 +22,12 @@ class Reading(NamedTuple):
 
     Attributes:
         logits: `(B, T, 5)` by AAMI_CLASSES.
-        sample_attention: `(B, T, ATTENTION_STEPS)` over the beat, sums to 1.
-        beat_attention: `(B, T)` over the sequence, sums to 1.
+        attention: `(B, T)` over the sequence, sums to 1.
         ectopy: `(B,)` log odds that the sequence holds an ectopic beat, by what was attended to.
     """
 
     logits: Tensor
-    sample_attention: Tensor
-    beat_attention: Tensor
+    attention: Tensor
     ectopy: Tensor
 
 
@@ -104,15 +102,15 @@ class BeatNetwork(nn.Module):
 
     def forward(self, shapes: Tensor, traits: Tensor, rhythm: Tensor, present: Tensor) -> Reading:
         """Read `(B, T, 2, WINDOW)`, `(B, T, 2 * N_TRAITS)`, `(B, T, N_RHYTHM)`, `(B, T)` bool."""
-        b, t = present.shape
-        flat, attended = self.encoder(
-            shapes.flatten(0, 1), traits.flatten(0, 1), rhythm.flatten(0, 1)
-        )
-        codes = flat.view(b, t, -1) * present[..., None]
+        codes, _ = self.encoder(shapes.flatten(0, 1), traits.flatten(0, 1), rhythm.flatten(0, 1))
+        return self.in_order(codes.view(*present.shape, -1), present)
+
+    def in_order(self, codes: Tensor, present: Tensor) -> Reading:
+        """Read the encoder's codes `(B, T, width)`; those of absent beats do not count."""
+        codes = codes * present[..., None]
         weights = self.attention(codes, present)
         context = (weights[..., None] * codes).sum(dim=1)
         along, _ = self.lstm(codes)
-        beside = context[:, None].expand(-1, t, -1)
+        beside = context[:, None].expand(-1, codes.shape[1], -1)
         logits = self.head(torch.cat([codes, along, beside], dim=2))
-        ectopy = self.ectopy(context).squeeze(-1)
-        return Reading(logits, attended.view(b, t, -1), weights, ectopy)
+        return Reading(logits, weights, self.ectopy(context).squeeze(-1))

@@ -12,17 +12,33 @@ from model.strip.settings import SEQUENCE
 
 _EDGE = SEQUENCE // 4  # beats on either side that only give context
 _STEP = SEQUENCE - 2 * _EDGE
-_BATCH = 32
+_BATCH = 32  # sequences a call: more is no faster, and hours must not take all memory
+
+
+class SequenceBatch(NamedTuple):
+    """n beats, each once, and which of them make up B sequences.
+
+    Attributes:
+        shapes: `(n, 2, WINDOW)`.
+        traits: `(n, 2 * N_TRAITS)`.
+        rhythm: `(n, N_RHYTHM)`.
+        rows: `(B, SEQUENCE)` number of the beat, or ABSENT.
+    """
+
+    shapes: Array
+    traits: Array
+    rhythm: Array
+    rows: NDArray[np.int64]
 
 
 class Measured(NamedTuple):
-    """A network's word on B sequences of SEQUENCE beats in one lead.
+    """A network's word on n beats in B sequences.
 
     Attributes:
         log_probabilities: `(B, SEQUENCE, 5)` by AAMI_CLASSES.
         attention: `(B, SEQUENCE)` sums to 1 over the beats that exist.
         ectopy: `(B,)` log odds that an ectopic beat is among them.
-        errors: `(B, SEQUENCE)` of the masked restoration, in QRS heights.
+        errors: `(n,)` of the masked restoration, in QRS heights.
     """
 
     log_probabilities: Array
@@ -31,15 +47,7 @@ class Measured(NamedTuple):
     errors: Array
 
 
-class SequenceBatch(NamedTuple):
-    """Shapes `(B, T, 2, WINDOW)`, traits `(B, T, 2 * N_TRAITS)`, rhythm, and which beats exist."""
-
-    shapes: Array
-    traits: Array
-    rhythm: Array
-    present: NDArray[np.bool_]
-
-
+ABSENT = -1
 Measure = Callable[[SequenceBatch], Measured]
 
 
@@ -58,32 +66,28 @@ class BeatOutputs(NamedTuple):
 
 
 def read_beats(measure: Measure, inputs: BeatInputs) -> BeatOutputs:
-    """Read beats in overlapping sequences, one lead after another; ends have less context."""
+    """Read beats in overlapping sequences, each in one lead; ends have less context."""
     n, n_leads = inputs.traits.shape[:2]
     log_probabilities, attention = np.zeros((n, 5)), np.zeros(n)
     errors = np.zeros((n, n_leads))
-    weights = lead_weights(inputs)
-    for lead in range(n_leads):
-        for starts, batch in _batches(inputs, lead):
-            said = measure(batch)
-            for k, start in enumerate(starts):
-                first = start + _EDGE
-                beats = slice(first, min(first + _STEP, n))
-                inner = slice(_EDGE, _EDGE + beats.stop - first)
-                weight = weights[beats, lead, None]
-                log_probabilities[beats] += weight * said.log_probabilities[k, inner]
-                errors[beats, lead] = said.errors[k, inner]
-                share = weight[:, 0] * said.attention[k, inner] * batch.present[k].sum()
-                attention[beats] += expit(said.ectopy[k]) * share
+    weights = lead_weights(inputs).T
+    for beats, read, batch in _batches(inputs):
+        said = measure(batch)
+        weight = weights[:, beats]
+        told = weight[..., None] * _inner(said.log_probabilities, weight.shape)
+        log_probabilities[beats] = told.sum(axis=0, dtype=np.float64)
+        errors[read] = said.errors.reshape(n_leads, -1).T
+        matters = expit(said.ectopy) * (batch.rows != ABSENT).sum(axis=1)
+        share = weight * _inner(said.attention * matters[:, None], weight.shape)
+        attention[beats] = share.sum(axis=0, dtype=np.float64)
     total = max(attention.sum(), np.finfo(float).tiny)
     return BeatOutputs(log_probabilities, errors, attention / total)
 
 
-def traits_of(inputs: BeatInputs, lead: int) -> Array:
-    """One lead's own traits, then the mean over all leads, `(n, 2 * N_TRAITS)`."""
-    weights = lead_weights(inputs)[..., None]
-    mean = np.sum(inputs.traits * weights, axis=1)
-    return np.concatenate([inputs.traits[:, lead], mean], axis=1).astype(np.float32)
+def traits_of(inputs: BeatInputs) -> Array:
+    """Each lead's own traits, then the mean over all leads, `(n, L, 2 * N_TRAITS)`."""
+    mean = np.sum(inputs.traits * lead_weights(inputs)[..., None], axis=1, keepdims=True)
+    return np.concatenate([inputs.traits, np.broadcast_to(mean, inputs.traits.shape)], axis=2)
 
 
 def lead_weights(inputs: BeatInputs) -> Array:
@@ -93,23 +97,37 @@ def lead_weights(inputs: BeatInputs) -> Array:
     return weights
 
 
-def _batches(inputs: BeatInputs, lead: int) -> Iterator[tuple[list[int], SequenceBatch]]:
-    """First beats of sequences, which may lie before the first beat there is, and the sequences."""
-    n = len(inputs.traits)
-    traits = traits_of(inputs, lead)
-    every = range(-_EDGE, n - _EDGE, _STEP)
-    for at in range(0, len(every), _BATCH):
-        starts = list(every[at : at + _BATCH])
-        rows = np.array(starts)[:, None] + np.arange(SEQUENCE)
-        present = (rows >= 0) & (rows < n)
-        rows = np.clip(rows, 0, n - 1)
-        shown = present[..., None]
+def _batches(inputs: BeatInputs) -> Iterator[tuple[slice, slice, SequenceBatch]]:
+    """Beats to be answered, beats to be read for it, and the sequences: lead after lead."""
+    n, n_leads = inputs.traits.shape[:2]
+    traits = traits_of(inputs)
+    n_sequences = max(_BATCH // n_leads, 1)
+    for first in range(0, n, n_sequences * _STEP):
+        last = min(first + n_sequences * _STEP, n)
+        starts = np.arange(first - _EDGE, last - _EDGE, _STEP)
+        rows = starts[:, None] + np.arange(SEQUENCE)
+        read = slice(max(first - _EDGE, 0), min(int(rows[-1, -1]) + 1, n))
+        n_read = read.stop - read.start
+        offsets = np.arange(n_leads)[:, None, None] * n_read - read.start
+        rows = np.where((rows >= 0) & (rows < n), rows + offsets, ABSENT)
         yield (
-            starts,
+            slice(first, last),
+            read,
             SequenceBatch(
-                shapes=inputs.shapes[rows, lead] * shown[..., None],
-                traits=traits[rows] * shown,
-                rhythm=inputs.rhythm[rows] * shown,
-                present=present,
+                shapes=_by_lead(inputs.shapes[read]),
+                traits=_by_lead(traits[read]),
+                rhythm=np.tile(inputs.rhythm[read], (n_leads, 1)),
+                rows=rows.reshape(-1, SEQUENCE),
             ),
         )
+
+
+def _by_lead(beats: Array) -> Array:
+    """`(L * n, ...)` of `(n, L, ...)`."""
+    return np.swapaxes(beats, 0, 1).reshape(-1, *beats.shape[2:])
+
+
+def _inner(values: Array, shape: tuple[int, ...]) -> Array:
+    """What sequences `(B, SEQUENCE, ...)` say of the beats inside them, `(n_leads, n, ...)`."""
+    n_leads, n = shape
+    return values[:, _EDGE:-_EDGE].reshape(n_leads, -1, *values.shape[2:])[:, :n]

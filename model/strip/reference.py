@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.errors import BundleError
 from model.strip.network import BeatNetwork
-from model.strip.reading import Measured, SequenceBatch
+from model.strip.reading import ABSENT, Measured, SequenceBatch
 from model.strip.restoration import Restorer
 from model.strip.settings import Dimensions
 
@@ -25,20 +25,28 @@ class Ensemble(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.restorer = restorer
 
+    @property
+    def readers(self) -> list[BeatNetwork]:
+        """The networks, by their type."""
+        return [network for network in self.networks if isinstance(network, BeatNetwork)]
+
     def forward(
-        self, shapes: Tensor, traits: Tensor, rhythm: Tensor, present: Tensor
+        self, shapes: Tensor, traits: Tensor, rhythm: Tensor, rows: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log probabilities `(B, T, 5)`, attention `(B, T)`, ectopy `(B,)`, errors `(B, T)`."""
-        readings = [network(shapes, traits, rhythm, present) for network in self.networks]
+        """A `SequenceBatch` to the fields of `Measured`; each beat is encoded once."""
+        present, rows = rows != ABSENT, rows.clamp(min=0)
+        readings = [
+            network.in_order(network.encoder(shapes, traits, rhythm)[0][rows], present)
+            for network in self.readers
+        ]
         log_probabilities = torch.stack([r.logits.log_softmax(dim=2) for r in readings])
-        attention = torch.stack([r.beat_attention for r in readings])
+        attention = torch.stack([r.attention for r in readings])
         ectopy = torch.stack([r.ectopy for r in readings])
-        errors = self.restorer.error(shapes.flatten(0, 1), rhythm.flatten(0, 1))
         return (
             log_probabilities.mean(dim=0),
             attention.mean(dim=0),
             ectopy.mean(dim=0),
-            errors.view(shapes.shape[0], shapes.shape[1]),
+            self.restorer.error(shapes, rhythm),
         )
 
     @torch.inference_mode()

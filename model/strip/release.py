@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.bundle import weights_sha256
+from model.bundle import save_bundle, weights_sha256
 from model.errors import BundleError
 from model.findings import AAMI_CLASSES
 from model.strip.af import AfModel
@@ -29,15 +29,17 @@ from model.strip.card import (
     Preprocessing,
     StripBundle,
     StripCard,
+    load_strip,
 )
 from model.strip.cross_validation import Sources
 from model.strip.detector import open_graph
 from model.strip.inputs import N_RHYTHM, N_TRAITS, WINDOW
 from model.strip.network import BeatNetwork
 from model.strip.normals import train_restorer
-from model.strip.reading import Measure, SequenceBatch
+from model.strip.reading import ABSENT, Measure, Measured, SequenceBatch
 from model.strip.reference import Ensemble, from_tensors
 from model.strip.settings import SEQUENCE, Dimensions, Settings
+from model.strip.streamlined import streamlined
 from model.strip.teachers import annotated, edited_records
 from model.strip.training import Teachers, train
 
@@ -96,13 +98,11 @@ def frozen(
         BundleError: `graph-drifts`.
     """
     tensors = ensemble.tensors() | af.tensors()
-    graph = graph_of(ensemble)
     card = StripCard(
         name=NAME,
         version=VERSION,
         intended_use=INTENDED_USE,
         weights_sha256=weights_sha256(tensors),
-        graphs_sha256={GRAPH: hashlib.sha256(graph).hexdigest()},
         dimensions=Dimensions(),
         n_networks=len(ensemble.networks),
         preprocessing=Preprocessing(),
@@ -112,11 +112,31 @@ def frozen(
         anomaly=anomaly,
         origin=origin,
     )
-    bundle = StripBundle(card, tensors, {GRAPH: graph})
+    return _with_graph(StripBundle(card, tensors), ensemble)[0]
+
+
+def export(folder: Path) -> float:
+    """Write the graph of a bundle folder anew from its weights; return its drift.
+
+    Raises:
+        BundleError: `graph-drifts`, or the folder is not a sound bundle.
+    """
+    bundle = load_strip(folder)
+    bundle, found = _with_graph(bundle, ensemble_of(bundle))
+    save_bundle(folder, bundle)
+    return found
+
+
+def _with_graph(bundle: StripBundle, ensemble: Ensemble) -> tuple[StripBundle, float]:
+    """The bundle with its graph and the graph's hash, and how far the graph drifts."""
+    graph = graph_of(ensemble)
+    hashes = {GRAPH: hashlib.sha256(graph).hexdigest()}
+    card = bundle.card.model_copy(update={"graphs_sha256": hashes})
+    bundle = StripBundle(card, bundle.tensors, {GRAPH: graph})
     found = drift(open_graph(bundle), ensemble.measure)
     if not found <= MAX_DRIFT:
         raise BundleError("graph-drifts", f"{found:.2g} against eager float32")
-    return bundle
+    return bundle, found
 
 
 def origin_of(records: Sequence[str], seeds: Sequence[int], settings: Settings) -> Origin:
@@ -133,20 +153,21 @@ def origin_of(records: Sequence[str], seeds: Sequence[int], settings: Settings) 
 
 
 def graph_of(ensemble: Ensemble) -> bytes:
-    """The ensemble as ONNX, any number of sequences."""
+    """The ensemble as ONNX, any number of beats and sequences."""
     content = io.BytesIO()
     inputs = [torch.from_numpy(part) for part in _drawn(2, seed=0)]
-    names = list(SequenceBatch._fields)
-    outputs = ["log_probabilities", "attention", "ectopy", "errors"]
+    names, outputs = list(SequenceBatch._fields), list(Measured._fields)
+    counted = dict.fromkeys([*names, *outputs], "beats")
+    counted |= dict.fromkeys(["rows", *outputs[:3]], "sequences")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracing exporter is called legacy
         torch.onnx.export(
-            ensemble.eval(),
+            streamlined(ensemble),
             tuple(inputs),
             content,  # type: ignore[arg-type]  # takes a file, says it takes a path
             input_names=names,
             output_names=outputs,
-            dynamic_axes={name: {0: "sequences"} for name in names + outputs},
+            dynamic_axes={name: {0: axis} for name, axis in counted.items()},
             opset_version=_OPSET,
             dynamo=False,
         )
@@ -169,11 +190,13 @@ def ensemble_of(bundle: StripBundle) -> Ensemble:
     return from_tensors(bundle.tensors, bundle.card.dimensions, bundle.card.n_networks)
 
 
-def _drawn(n: int, seed: int) -> SequenceBatch:
+def _drawn(n_sequences: int, seed: int) -> SequenceBatch:
     generator = np.random.default_rng(seed)
+    n = n_sequences * SEQUENCE
 
     def draw(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return generator.normal(0, 0.5, (n, SEQUENCE, *shape)).astype(np.float32)
+        return generator.normal(0, 0.5, (n, *shape)).astype(np.float32)
 
-    present = generator.random((n, SEQUENCE)) < 0.9
-    return SequenceBatch(draw(2, WINDOW), draw(2 * N_TRAITS), draw(N_RHYTHM), present)
+    rows = generator.integers(0, n, (n_sequences, SEQUENCE))
+    rows[generator.random(rows.shape) < 0.1] = ABSENT
+    return SequenceBatch(draw(2, WINDOW), draw(2 * N_TRAITS), draw(N_RHYTHM), rows)

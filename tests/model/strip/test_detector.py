@@ -7,6 +7,7 @@ from model.bundle import save_bundle
 from model.ecg import Ecg
 from model.errors import BundleError
 from model.findings import AAMI_CLASSES
+from model.resting.card import load_resting
 from model.simulate import simulate
 from model.strip import detector as module
 from model.strip.detector import StripDetector
@@ -97,6 +98,9 @@ def test_a_bundle_survives_the_disk_and_needs_its_graph(strip_bundle, tmp_path):
         StripDetector(replace(strip_bundle, card=card, graphs={}))
     with pytest.raises(BundleError, match="graph-malformed"):
         StripDetector(replace(strip_bundle, graphs={"beats.onnx": b"no graph"}))
+    other = load_resting().graphs["network.onnx"]
+    with pytest.raises(BundleError, match="graph-unknown"):
+        StripDetector(replace(strip_bundle, graphs={"beats.onnx": other}))
 
 
 def test_the_shipped_bundle_tells_ventricular_ectopy_from_a_normal_heart():

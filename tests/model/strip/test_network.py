@@ -24,10 +24,15 @@ def beats(b, t):
 def test_what_it_says_of_a_sequence(network):
     reading = network(*beats(3, 7), torch.ones(3, 7, dtype=torch.bool))
     assert reading.logits.shape == (3, 7, 5)
-    assert reading.sample_attention.shape == (3, 7, ATTENTION_STEPS)
     assert reading.ectopy.shape == (3,)
-    torch.testing.assert_close(reading.beat_attention.sum(dim=1), torch.ones(3))
-    torch.testing.assert_close(reading.sample_attention.sum(dim=2), torch.ones(3, 7))
+    torch.testing.assert_close(reading.attention.sum(dim=1), torch.ones(3))
+
+
+def test_each_beat_is_looked_at_where_its_weight_lies(network):
+    codes, attention = network.encoder(*(part[:, 0] for part in beats(3, 1)))
+    assert codes.shape == (3, Dimensions().code_width)
+    assert attention.shape == (3, ATTENTION_STEPS)
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(3))
 
 
 def test_absent_beats_get_no_attention_and_say_nothing(network):
@@ -36,7 +41,7 @@ def test_absent_beats_get_no_attention_and_say_nothing(network):
     one = network(shapes, traits, rhythm, present)
     shapes[:, 5:], traits[:, 5:], rhythm[:, 5:] = 9.0, 9.0, 9.0
     two = network(shapes, traits, rhythm, present)
-    assert one.beat_attention[0, 5:].max() < 1e-6
+    assert one.attention[0, 5:].max() < 1e-6
     torch.testing.assert_close(one.logits[:, :5], two.logits[:, :5])
     torch.testing.assert_close(one.ectopy, two.ectopy)
 

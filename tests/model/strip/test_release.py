@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from model.bundle import save_bundle
 from model.errors import BundleError
 from model.strip import release
 from model.strip.batches import Strips
+from model.strip.card import load_strip
 from model.strip.cross_validation import Sources
 from model.strip.detector import open_graph
 from model.strip.inputs import N_RHYTHM, N_TRAITS, WINDOW
@@ -32,6 +34,14 @@ def sources():
 
 def test_the_graph_says_what_torch_says(strip_bundle):
     assert drift(open_graph(strip_bundle), ensemble_of(strip_bundle).measure) < 1e-4
+
+
+def test_a_graph_is_written_anew_from_the_weights(strip_bundle, tmp_path):
+    save_bundle(tmp_path, strip_bundle)
+    assert release.export(tmp_path) < 1e-4
+    again = load_strip(tmp_path)
+    assert again.identity == strip_bundle.identity
+    assert again.card == strip_bundle.card  # equal weights give equal bytes
 
 
 def test_a_graph_that_drifts_is_not_released(strip_bundle, monkeypatch):
