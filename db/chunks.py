@@ -19,7 +19,7 @@ from db.stream_tables import ChunkRow, StreamRow
 from db.streaming import Stream, StreamState
 from db.waveform import Packed, unpack
 from model.ecg import Ecg
-from model.stitch import WINDOW_S, Span, core_of, window_for
+from model.stitch import Span, core_of, whole_from, window_for
 
 _HEARD = (
     update(StreamRow)
@@ -151,7 +151,6 @@ def _values(arrival: Arrival) -> dict[str, object]:
 
 def _stream_values(first: Arrival) -> dict[str, object]:
     stream = first.stream
-    window = window_for(first.start, stream.phase)
     return {
         "id": stream.id,
         "message_id": first.message_id,
@@ -161,7 +160,7 @@ def _stream_values(first: Arrival) -> dict[str, object]:
         "state": StreamState.LIVE,
         "heard_at": first.received_at,
         "watermark": first.end,
-        "due_from": window + timedelta(seconds=WINDOW_S),
+        "due_from": whole_from(window_for(first.start, stream.phase)),
         "attempts": 0,
         "late": 0,
     }

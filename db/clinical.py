@@ -1,10 +1,19 @@
-"""What a message tells beside ECGs, as frozen values: measurements, beds, orders."""
+"""What a message tells, as frozen values: measurements, beds and orders beside its ECGs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from db.records import MAX_IDENTIFIER, Bed, PatientRef, keepable
+from db.records import (
+    MAX_IDENTIFIER,
+    Bed,
+    MessageState,
+    NewExam,
+    NewMessage,
+    PatientRef,
+    keepable,
+)
 from model.errors import EcgError
 
 
@@ -109,3 +118,29 @@ class Clinical:
     results: tuple[NewResult, ...] = ()
     moves: tuple[BedMove, ...] = ()
     orders: tuple[OrderRef, ...] = ()
+
+
+NOTHING_ELSE = Clinical()
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """A message as it is to be stored.
+
+    Attributes:
+        message: as it arrived.
+        state: what became of it.
+        reason: stable code, when refused.
+        answer: to be sent once it is stored.
+        exams: its ECGs, in their order. A short one that says when it began is a packet, and waits
+            for the others of its window. One that is known by its bed alone gets the patient who
+            lay there, now or once it is told; it is never guessed.
+        clinical: what else it tells.
+    """
+
+    message: NewMessage
+    state: MessageState
+    reason: str | None
+    answer: bytes = field(repr=False)
+    exams: Sequence[NewExam] = ()
+    clinical: Clinical = NOTHING_ELSE

@@ -14,6 +14,7 @@ from db.keys import Keys
 from db.leases import Leases
 from db.locks import Locks
 from db.measures import Measures
+from db.messages import Messages
 from db.oversight import Oversight
 from db.packets import Packets
 from db.replays import Replays
@@ -26,6 +27,7 @@ from db.versions import Versions
 
 
 class Store(
+    Messages,
     Exams,
     Packets,
     Streams,

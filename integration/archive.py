@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from db.clinical import Clinical
+from db.clinical import NOTHING_ELSE, Clinical
 from db.records import MessageState, NewExam, NewMessage, PatientRef, Receipt
 from integration.errors import ConfigError, Refused, as_refused
 from integration.fhir.ndjson import batches_of, lines_of
@@ -26,7 +26,7 @@ from integration.formats import NOT_ECG, DecodedEcg, read_ecgs
 from integration.formats.files import read_limited
 from integration.hl7v2.framing import Frame
 from integration.hl7v2.stream import is_hl7, messages_in
-from integration.inbox import NOTHING_ELSE, Inbox
+from integration.inbox import Inbox
 from integration.intake import Hl7Intake
 from integration.senders import Peer, Senders
 from model.errors import EcgError

@@ -4,11 +4,10 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from db.clinical import Clinical
+from db.clinical import NOTHING_ELSE, Clinical, Incoming
 from db.records import MessageState, NewExam, NewMessage, Receipt
 from integration.logs import traced
 
-NOTHING_ELSE = Clinical()
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +25,15 @@ class Inbox(Protocol):
         clinical: Clinical = NOTHING_ELSE,
         rung: bool = False,
     ) -> Receipt:
-        """Keep a message; see `db.exams.Exams.accept`."""
+        """Keep a message; see `db.messages.Messages.accept`."""
+        ...
+
+
+class BatchInbox(Inbox, Protocol):
+    """One that keeps many messages at once."""
+
+    def accept_all(self, incoming: Sequence[Incoming], *, rung: bool = False) -> list[Receipt]:
+        """Keep messages, all or none; see `db.messages.Messages.accept_all`."""
         ...
 
 

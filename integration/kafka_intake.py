@@ -1,4 +1,4 @@
-"""From a Kafka record to committed ECGs: all of it or none, in one transaction.
+"""From Kafka records to committed ECGs: all of what a poll brought or none, in one transaction.
 
 Nobody waits for an answer. What cannot be taken is kept with its reason, as everywhere, and the
 listener puts the record on the dead-letter topic; what is taken is committed before the record's
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from uuid import UUID
 
-from db.clinical import Clinical
-from db.records import MessageState, NewExam, NewMessage
+from db.clinical import Clinical, Incoming
+from db.records import MessageState, NewExam, NewMessage, Receipt
 from integration.errors import Refused, as_refused
 from integration.fhir_intake import exams_in
 from integration.hl7v2.decode import decode
-from integration.inbox import Inbox
+from integration.inbox import BatchInbox
 from integration.kafka.chunk_event import decode_chunk_event
 from integration.kafka.ecg_event import decode_ecg_event
 from integration.kafka.envelope import Envelope, Format, Headers, Record, open_value
@@ -62,12 +62,15 @@ class Taken:
     refused: Refused | None = None
 
 
+_Judged = tuple[Incoming, Refused | None]
+
+
 class KafkaIntake:
     """Stores what a consumer reads; thread-safe."""
 
     def __init__(
         self,
-        store: Inbox,
+        store: BatchInbox,
         ring: Callable[[Sequence[UUID]], None] | None,
         settings: KafkaSettings,
         *,
@@ -94,15 +97,30 @@ class KafkaIntake:
         self._zone = zone
         self._clock = clock
 
-    def take(self, record: Record) -> Taken:
-        """Store a record; never raises for its content.
+    def take(self, records: Sequence[Record]) -> list[Taken]:
+        """Store records in one transaction; never raises for their content.
+
+        Raises:
+            StoreUnavailable: nothing is stored; they may come again.
+        """
+        return self._keep([self._judge(record) for record in records])
+
+    def refuse(self, record: Record, refused: Refused) -> Taken:
+        """Keep word of what has no bytes that the client library could hand out.
 
         Raises:
             StoreUnavailable: nothing is stored; it may come again.
         """
+        (taken,) = self._keep([self._without_bytes(record, refused)])
+        return taken
+
+    def _without_bytes(self, record: Record, refused: Refused) -> _Judged:
+        return self._judged(Read(record.topic, record.place, ()), b"", refused)
+
+    def _judge(self, record: Record) -> _Judged:
         if not record.value:
             empty = Refused("record-empty", "a tombstone or an empty value")
-            return self.refuse(record, empty)
+            return self._without_bytes(record, empty)
         topic = record.topic
         found = Read(topic, "", ())
         refused: Refused | None = None
@@ -121,16 +139,7 @@ class KafkaIntake:
         except Exception:  # noqa: BLE001 - whatever a record does to us, the next one is read
             _log.exception("record could not be read at=%s", record.place)
             refused = Refused("internal-error", "this record could not be read")
-        return self._keep(self._message(found, record.value), found, refused)
-
-    def refuse(self, record: Record, refused: Refused) -> Taken:
-        """Keep word of what has no bytes, or none that the client library could hand out.
-
-        Raises:
-            StoreUnavailable: nothing is stored; it may come again.
-        """
-        nothing = Read(record.topic, record.place, ())
-        return self._keep(self._message(nothing, b""), nothing, refused)
+        return self._judged(found, record.value, refused)
 
     def _open(self, topic: str, value: bytes, headers: Headers) -> Envelope:
         if len(value) > self._max_bytes:
@@ -157,19 +166,27 @@ class KafkaIntake:
             return replace(message, raw=raw[:_KEPT_OF_TOO_LARGE])
         return message
 
-    def _keep(self, message: NewMessage, read: Read, refused: Refused | None) -> Taken:
+    def _judged(self, read: Read, raw: bytes, refused: Refused | None) -> _Judged:
         state = MessageState.ACCEPTED if read.exams else MessageState.NOT_ECG
         if refused is not None:
             state = MessageState.REFUSED
         reason = refused.reason if refused else None
-        rung = self._ring is not None
-        receipt = self._store.accept(
-            message, state, reason, b"", read.exams, clinical=read.clinical, rung=rung
-        )
+        message = self._message(read, raw)
+        return Incoming(message, state, reason, b"", read.exams, read.clinical), refused
+
+    def _keep(self, judged: Sequence[_Judged]) -> list[Taken]:
+        incoming = [one for one, _ in judged]
+        receipts = self._store.accept_all(incoming, rung=self._ring is not None)
         if self._ring is not None:
-            self._ring(receipt.exam_ids)
-        told = (state, message.id, message.original_size, len(receipt.exam_ids), receipt.duplicate)
-        _log.info("record %s id=%s bytes=%d new_ecgs=%d duplicate=%s reason=%s", *told, reason)
-        if receipt.conflict:
-            _log.warning("message %s shares its control id with another one", message.id)
-        return Taken(message.id, refused)
+            self._ring([id_ for receipt in receipts for id_ in receipt.exam_ids])
+        for one, receipt in zip(incoming, receipts, strict=True):
+            _tell(one, receipt)
+        return [Taken(one.message.id, refused) for one, refused in judged]
+
+
+def _tell(one: Incoming, receipt: Receipt) -> None:
+    message = one.message
+    told = (one.state, message.id, message.original_size, len(receipt.exam_ids), receipt.duplicate)
+    _log.info("record %s id=%s bytes=%d new_ecgs=%d duplicate=%s reason=%s", *told, one.reason)
+    if receipt.conflict:
+        _log.warning("message %s shares its control id with another one", message.id)

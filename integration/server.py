@@ -20,7 +20,7 @@ from integration.errors import ConfigError
 from integration.fhir.settings import HttpSettings
 from integration.fhir_intake import FhirIntake
 from integration.hl7v2.settings import MllpSettings
-from integration.inbox import Inbox
+from integration.inbox import BatchInbox
 from integration.intake import Hl7Intake
 from integration.kafka_intake import KafkaIntake
 from integration.listeners.bodies import Bodies
@@ -133,7 +133,7 @@ async def _serve(
 
 def _kafka_listener(
     settings: Settings,
-    inbox: Inbox,
+    inbox: BatchInbox,
     ring: Callable[[Sequence[UUID]], None] | None,
     metrics: Metrics,
 ) -> KafkaListener | None:

@@ -96,6 +96,11 @@ def window_for(moment: datetime, phase: timedelta) -> datetime:
     return _EPOCH + phase + since // _STRIDE * _STRIDE
 
 
+def whole_from(window: datetime) -> datetime:
+    """Return the watermark from which a window may be whole."""
+    return window + _WINDOW - _TOLERANCE
+
+
 def windows_in(
     spans: Iterable[Span], phase: timedelta, after: datetime | None
 ) -> tuple[datetime, ...]:
@@ -125,7 +130,7 @@ def is_closed(
     end = window + _WINDOW
     if silent_s >= IDLE_S or watermark >= end + _LATENESS:
         return True
-    return watermark >= end - _TOLERANCE and _is_whole(window, end, spans)
+    return watermark >= whole_from(window) and _is_whole(window, end, spans)
 
 
 def _is_whole(start: datetime, end: datetime, spans: Sequence[Span]) -> bool:

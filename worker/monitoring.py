@@ -35,6 +35,7 @@ from model.stitch import (
     core_of,
     is_closed,
     stitch,
+    whole_from,
     windows_in,
 )
 
@@ -155,9 +156,9 @@ def _windows(claim: Claim, chunks: Sequence[Chunk]) -> tuple[datetime, ...]:
 def _due_from(claim: Claim, closed: Sequence[datetime], left: Sequence[datetime]) -> datetime:
     """Return the watermark that the next look is worth; where it stands: soon, come what may."""
     if left:
-        return max(left[0] + _WINDOW, claim.watermark)
+        return max(whole_from(left[0]), claim.watermark)
     last = closed[-1] if closed else claim.made_to
-    return claim.watermark if last is None else last + _STRIDE + _WINDOW
+    return claim.watermark if last is None else whole_from(last + _STRIDE)
 
 
 class _Reading:

@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -162,9 +162,9 @@ class _Counting(KafkaIntake):
 
     began_at: float | None = None
 
-    def take(self, record: Record) -> Taken:
+    def take(self, records: Sequence[Record]) -> list[Taken]:
         self.began_at = self.began_at or time.perf_counter()
-        return super().take(record)
+        return super().take(records)
 
 
 def _take(servers: str, batch: int, events: int, partitions: int) -> dict[str, Any]:

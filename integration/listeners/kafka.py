@@ -2,8 +2,8 @@
 
 A round is: poll, store what came, write dead letters, commit the offsets. So an offset says that
 its record is in the database or on the dead-letter topic; whoever dies before the commit leaves
-records that are read again and found stored already. Records of one key are stored in their order;
-others at the same time, so that they share a sync to the disk.
+records that are read again and found stored already. What came is stored in its order, many records
+in one transaction: they share its way to the database and its sync to the disk.
 
 While the database or the dead-letter topic is away, the partitions are paused: the listener stays
 in its group, holds nothing in memory, and looks again after a wait that doubles.
@@ -14,8 +14,7 @@ does not stop those that stay.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -31,7 +30,7 @@ from integration.kafka.settings import KafkaSettings
 from integration.kafka.writer import Writer
 from integration.kafka_intake import Taken
 
-LANES = 8  # records stored at the same time
+TOGETHER = 64  # records stored in one transaction: a worker waits for the end of it
 _POLL_MS = 250
 _COMMIT_MS = _CLOSE_MS = 10_000
 _LETTER_S = 30.0
@@ -44,8 +43,8 @@ Polled = Mapping[TopicPartition, list[Any]]
 class Intake(Protocol):
     """What stores records: integration.kafka_intake.KafkaIntake."""
 
-    def take(self, record: Record) -> Taken:
-        """Store a record."""
+    def take(self, records: Sequence[Record]) -> list[Taken]:
+        """Store records, all or none."""
         ...
 
     def refuse(self, record: Record, refused: Refused) -> Taken:
@@ -120,14 +119,13 @@ class KafkaListener:
     def _consume(self) -> None:
         consumer = self._connect()
         try:
-            with ThreadPoolExecutor(LANES, "kafka-lane") as lanes:
-                consumer.subscribe(self._topics, listener=_Told())
-                while not self._stopping.is_set():
-                    self._round(consumer, lanes)
+            consumer.subscribe(self._topics, listener=_Told())
+            while not self._stopping.is_set():
+                self._round(consumer)
         finally:
             consumer.close(timeout_ms=_CLOSE_MS)
 
-    def _round(self, consumer: KafkaConsumer, lanes: ThreadPoolExecutor) -> None:
+    def _round(self, consumer: KafkaConsumer) -> None:
         try:
             polled = consumer.poll(timeout_ms=_POLL_MS)
         except Exception as error:
@@ -135,7 +133,7 @@ class KafkaListener:
                 raise
             self._doubt(consumer, partition, error)
             return
-        self._store(consumer, lanes, polled)
+        self._store(consumer, polled)
         self._lag = dict(_lags(consumer))
 
     def _doubt(self, consumer: KafkaConsumer, partition: TopicPartition, error: Exception) -> None:
@@ -155,12 +153,10 @@ class KafkaListener:
         consumer.seek(partition, offset + 1)
         _commit(consumer, {partition: offset + 1})
 
-    def _store(self, consumer: KafkaConsumer, lanes: ThreadPoolExecutor, polled: Polled) -> None:
-        work = _by_key(polled)
+    def _store(self, consumer: KafkaConsumer, polled: Polled) -> None:
         again: dict[TopicPartition, int] = {}
-        for (partition, _), offset in zip(work, lanes.map(self._take, work.values()), strict=True):
-            if offset is not None:
-                again[partition] = min(offset, again.get(partition, offset))
+        for record in self._take([_record(one) for records in polled.values() for one in records]):
+            again.setdefault(TopicPartition(record.topic, record.partition), record.offset)
         ends = {p: again.get(p, records[-1].offset + 1) for p, records in polled.items()}
         _commit(consumer, {p: end for p, end in ends.items() if end > polled[p][0].offset})
         if again:
@@ -168,17 +164,18 @@ class KafkaListener:
         elif polled:
             self._wait_s = _FIRST_WAIT_S
 
-    def _take(self, records: list[Record]) -> int | None:
-        """Store records one after the other; return the offset that has to come again, or None."""
-        for record in records:
+    def _take(self, records: list[Record]) -> list[Record]:
+        """Store records one after the other; return those that have to come again."""
+        for begin in range(0, len(records), TOGETHER):
+            batch = records[begin : begin + TOGETHER]
             try:
-                taken = self._intake.take(record)
-                if taken.refused is not None:
-                    self._letters.write(record, taken.message_id, taken.refused)
+                for record, taken in zip(batch, self._intake.take(batch), strict=True):
+                    if taken.refused is not None:
+                        self._letters.write(record, taken.message_id, taken.refused)
             except (StoreUnavailable, TryLater) as error:
-                _log.warning("record put off at=%s reason=%s", record.place, error)
-                return record.offset
-        return None
+                _log.warning("records put off from=%s reason=%s", batch[0].place, error)
+                return records[begin:]
+        return []
 
     def _hold(self, consumer: KafkaConsumer, again: Mapping[TopicPartition, int]) -> None:
         """Pause everything for a while; the group is told meanwhile that we live."""
@@ -212,13 +209,8 @@ class _Told(ConsumerRebalanceListener):  # type: ignore[misc]
         _log.info("kafka partitions revoked: %s", _listed(revoked))
 
 
-def _by_key(polled: Polled) -> Mapping[tuple[TopicPartition, bytes | None], list[Record]]:
-    found: dict[tuple[TopicPartition, bytes | None], list[Record]] = {}
-    for partition, records in polled.items():
-        for one in records:
-            record = Record(one.topic, one.partition, one.offset, one.key, one.value, one.headers)
-            found.setdefault((partition, one.key), []).append(record)
-    return found
+def _record(one: Any) -> Record:  # noqa: ANN401 - the client library's record
+    return Record(one.topic, one.partition, one.offset, one.key, one.value, one.headers)
 
 
 def _unreadable(consumer: KafkaConsumer) -> TopicPartition | None:

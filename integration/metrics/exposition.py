@@ -17,11 +17,11 @@ from prometheus_client import (
     generate_latest,
 )
 
-from db.clinical import Clinical
+from db.clinical import NOTHING_ELSE, Clinical, Incoming
 from db.errors import StoreUnavailable
 from db.records import MessageState, NewExam, NewMessage, Receipt
 from db.store import Store
-from integration.inbox import NOTHING_ELSE, Inbox
+from integration.inbox import BatchInbox
 from integration.metrics.stored import Stored
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -92,7 +92,7 @@ class Metrics:
         """Count a request over HTTP: of a known method, by its route, never its URL."""
         self._requests.labels(method, route, str(status)).observe(seconds)
 
-    def counted(self, inbox: Inbox) -> Inbox:
+    def counted(self, inbox: BatchInbox) -> BatchInbox:
         """Return the inbox, each message that it takes counted and timed."""
         return _Counted(inbox, self._messages, self._commits)
 
@@ -104,7 +104,7 @@ class Metrics:
 class _Counted:
     """An inbox that counts."""
 
-    def __init__(self, inner: Inbox, messages: Counter, commits: Histogram) -> None:
+    def __init__(self, inner: BatchInbox, messages: Counter, commits: Histogram) -> None:
         self._inner, self._messages, self._commits = inner, messages, commits
 
     def accept(
@@ -119,15 +119,22 @@ class _Counted:
         rung: bool = False,
     ) -> Receipt:
         """Keep a message and count what became of it."""
+        incoming = Incoming(message, state, reason, answer, exams, clinical)
+        (receipt,) = self.accept_all([incoming], rung=rung)
+        return receipt
+
+    def accept_all(self, incoming: Sequence[Incoming], *, rung: bool = False) -> list[Receipt]:
+        """Keep messages and count what became of each."""
         began = time.perf_counter()
         try:
-            receipt = self._inner.accept(
-                message, state, reason, answer, exams, clinical=clinical, rung=rung
-            )
+            receipts = self._inner.accept_all(incoming, rung=rung)
         except StoreUnavailable as error:
-            self._messages.labels(message.protocol, "put-off", error.reason).inc()
+            for one in incoming:
+                self._messages.labels(one.message.protocol, "put-off", error.reason).inc()
             raise
-        self._commits.labels(message.protocol).observe(time.perf_counter() - began)
-        outcome = "duplicate" if receipt.duplicate else state.value
-        self._messages.labels(message.protocol, outcome, reason or "").inc()
-        return receipt
+        seconds = time.perf_counter() - began
+        for one, receipt in zip(incoming, receipts, strict=True):
+            self._commits.labels(one.message.protocol).observe(seconds)
+            outcome = "duplicate" if receipt.duplicate else one.state.value
+            self._messages.labels(one.message.protocol, outcome, one.reason or "").inc()
+        return receipts

@@ -2,32 +2,38 @@
 
     python tests/benchmarks/bench_streams.py --beds 100 --seconds 120 --json OUT.json
 
-The packets (lead II and V1, 250 Hz) are stored as a listener stores them, by this process;
+The packets (lead II and V1, 250 Hz) are stored as a listener stores them, by this process, or with
+`--source kafka` sent as chunk events to a broker in memory, whose topic the listener reads;
 `hisbundle serve` with its worker reads them, on SQLite or on the PostgreSQL database given. A
-window counts from the moment when the packet that makes it whole is committed to the moment when
-its result is seen in the database, which is looked at every 50 ms. CPU is that of the installation,
-of its listener and worker together.
+window counts from the moment when the packet that makes it whole is committed, or acknowledged by
+the broker, to the moment when its result is seen in the database, which is looked at every 50 ms.
+CPU is that of the installation, of its listener and worker together.
 """
 
 import argparse
+import base64
 import json
 import os
 import signal
 import tempfile
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from bench_archive import Site, _children, _serving, waited
+from kafka import KafkaAdminClient, KafkaProducer
 from sqlalchemy import text
 
 from db.records import MessageState, NewExam, NewMessage, PatientRef
 from db.store import Store
 from db.streaming import Stream
+from integration.cli.local_kafka import LocalBroker
 from model.ecg import Ecg
 from model.simulate import simulate
 from model.stitch import WINDOW_S
@@ -35,42 +41,99 @@ from model.stitch import WINDOW_S
 RATE_HZ = 250.0
 SENDER = "MONITOR^BENCH"
 LEADS = ("II", "V1")
+STEP_MV = 0.0025
+TOPIC, PARTITIONS = "chunks", 4
+CHUNK = [("content-type", b"application/vnd.hisbundle.ecg-chunk+json")]
 
 
 class Bed:
     """One bed's packets, and when each was committed."""
 
-    def __init__(self, number: int, begun: datetime) -> None:
+    def __init__(self, number: int, begun: datetime, source: str) -> None:
         kind = ("normal", "atrial-fibrillation", "ventricular-ectopy")[number % 3]
         ecg = simulate(kind, seed=number, sampling_rate_hz=RATE_HZ, duration_s=60.0)
         self.signal = ecg.voltage_mv[[ecg.leads.index(lead) for lead in LEADS]]
         self.number, self.patient = number, PatientRef(f"BED{number}")
         self.begun = begun + timedelta(seconds=number / 97 % 1)  # never all at once
-        self.stream = Stream(SENDER, self.patient, RATE_HZ)
+        self.device = f"BED{number}"
+        sender = f"{self.device}^{TOPIC}" if source == "kafka" else SENDER
+        self.stream = Stream(sender, self.patient, RATE_HZ)
         self.ends: list[tuple[datetime, float]] = []
 
-    def send(self, store: Store, second: int) -> None:
-        """Store a packet."""
+    def send(self, sink: "Sink", second: int) -> None:
+        """Send a packet."""
         size = int(RATE_HZ)
         first = second % 60 * size
         piece = np.ascontiguousarray(self.signal[:, first : first + size])
         start = self.begun + timedelta(seconds=second)
-        ecg = Ecg(piece, LEADS, RATE_HZ, start, (0.0025, 0.0025))
-        raw = piece.tobytes()
-        now = datetime.now(UTC)
-        message = NewMessage.whole("mllp", SENDER, f"{self.number}-{second}", raw, now)
-        exam = NewExam(self.patient, ecg, start)
-        store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
+        sink(self, second, Ecg(piece, LEADS, RATE_HZ, start, (STEP_MV, STEP_MV)))
         self.ends.append((start + timedelta(seconds=1), time.time()))
 
 
-def send_all(store: Store, beds: list[Bed], seconds: int) -> None:
+Sink = Callable[[Bed, int, Ecg], None]
+
+
+@contextmanager
+def storing(site: Site) -> Iterator[Sink]:
+    """Give what stores packets as the HL7 listener does."""
+    with closing(Store.open(site.database)) as store:
+
+        def store_one(bed: Bed, second: int, ecg: Ecg) -> None:
+            raw = ecg.voltage_mv.tobytes()
+            now = datetime.now(UTC)
+            message = NewMessage.whole("mllp", SENDER, f"{bed.number}-{second}", raw, now)
+            exam = NewExam(bed.patient, ecg, ecg.start)
+            store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
+
+        yield store_one
+
+
+@contextmanager
+def producing(broker: LocalBroker) -> Iterator[Sink]:
+    """Give what sends packets to the topic."""
+    producer = KafkaProducer(bootstrap_servers=broker.servers)
+
+    def produce(bed: Bed, second: int, ecg: Ecg) -> None:
+        event = chunk_event(bed, second, ecg)
+        key = bed.device.encode()
+        producer.send(TOPIC, orjson.dumps(event), key=key, headers=CHUNK).get(30)
+
+    try:
+        yield produce
+    finally:
+        producer.close()
+
+
+def chunk_event(bed: Bed, second: int, ecg: Ecg) -> dict[str, Any]:
+    """Return a packet as an event."""
+    leads = [
+        {
+            "name": lead,
+            "unit": "mV",
+            "resolution": STEP_MV,
+            "samples_int16le": base64.b64encode(np.rint(row / STEP_MV).astype("<i2")).decode(),
+        }
+        for lead, row in zip(ecg.leads, ecg.voltage_mv, strict=True)
+    ]
+    return {
+        "type": "ecg-chunk",
+        "version": 1,
+        "id": f"{bed.number}-{second}",
+        "device": bed.device,
+        "start": str(ecg.start),
+        "patient": {"identifier": bed.patient.identifier},
+        "sampling_rate_hz": RATE_HZ,
+        "leads": leads,
+    }
+
+
+def send_all(sink: Sink, beds: list[Bed], seconds: int) -> None:
     """Send every bed's packets when they are due."""
     for second in range(seconds):
         for bed in sorted(beds, key=lambda b: b.begun):
             due = (bed.begun + timedelta(seconds=second + 1)).timestamp()
             time.sleep(max(0.0, due - time.time()))
-            bed.send(store, second)
+            bed.send(sink, second)
 
 
 def watch(site: Site, ending: threading.Event, seen: dict[tuple[str, str], float]) -> None:
@@ -111,9 +174,25 @@ def cpu_s(pids: list[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def reading(broker: LocalBroker) -> dict[str, str]:
+    """Make the topic; return the settings of who reads it."""
+    admin = KafkaAdminClient(bootstrap_servers=broker.servers)
+    admin.create_topics({TOPIC: {"num_partitions": PARTITIONS, "replication_factor": 1}})
+    admin.close()
+    return {
+        "HISBUNDLE_KAFKA__BOOTSTRAP_SERVERS": broker.servers,
+        "HISBUNDLE_KAFKA__TOPICS": json.dumps({TOPIC: {}}),
+        "HISBUNDLE_KAFKA__SESSION_TIMEOUT_S": "6",
+    }
+
+
 def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures."""
     site = Site(folder, options.database)
+    broker = LocalBroker(folder) if options.source == "kafka" else None
+    if broker is not None:
+        broker.start()
+        site.environment |= reading(broker)
     process = _serving(site)
     seen: dict[tuple[str, str], float] = {}
     ending = threading.Event()
@@ -124,9 +203,9 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     used_s = cpu_s(pids)
     sent_s = time.process_time()
     begun = datetime.now(UTC) + timedelta(seconds=1)
-    beds = [Bed(number, begun) for number in range(options.beds)]
-    with closing(Store.open(site.database)) as store:
-        send_all(store, beds, options.seconds)
+    beds = [Bed(number, begun, options.source) for number in range(options.beds)]
+    with producing(broker) if broker else storing(site) as sink:
+        send_all(sink, beds, options.seconds)
     sent_s = time.process_time() - sent_s
     time.sleep(3.0)
     used_s = cpu_s(pids) - used_s
@@ -138,17 +217,20 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": [round(load, 1), round(os.getloadavg()[0], 1)],
         "database": site.engine.dialect.name,
+        "source": options.source,
         "beds": options.beds,
         "packets": packets,
         "windows": len(seen),
         "episodes": site.count("episode WHERE raised"),
         "latency": waited(latencies(beds, seen)),
         "cpu_ms_a_window": round(used_s / max(len(seen), 1) * 1e3, 1),
-        "cpu_ms_a_packet_to_store": round(sent_s / packets * 1e3, 2),
+        f"cpu_ms_a_packet_to_{'send' if broker else 'store'}": round(sent_s / packets * 1e3, 2),
         "database_bytes_a_packet": round(site.database_bytes() / packets),
     }
     process.send_signal(signal.SIGTERM)
     process.wait()
+    if broker is not None:
+        broker.stop()
     return told
 
 
@@ -157,6 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--beds", type=int, default=100, help="streams")
     parser.add_argument("--seconds", type=int, default=120, help="how long they send")
+    parser.add_argument("--source", choices=["store", "kafka"], default="store", help="of packets")
     parser.add_argument("--database", help="PostgreSQL URL of an empty database; default: SQLite")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()

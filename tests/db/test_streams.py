@@ -13,7 +13,7 @@ from db.streaming import Progress, Stream, StreamState, Window
 from model.alarms import LOST_S
 from model.ecg import Ecg
 from model.findings import RhythmFinding
-from model.stitch import IDLE_S, STRIDE_S, WINDOW_S, window_for
+from model.stitch import IDLE_S, STRIDE_S, TOLERANCE_S, WINDOW_S, window_for
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STREAM = Stream("CART^ED", PatientRef("P1", "H"), 250.0)
@@ -56,6 +56,12 @@ def test_a_stream_is_due_when_its_first_window_can_be_whole(store, arrive):
     arrive(*range(int(ends)))
     assert store.claim_streams(at(ends), 10, 60.0) == ()
     arrive(int(ends))
+    assert store.claim_streams(at(ends), 10, 60.0) == (STREAM.id,)
+
+
+def test_a_window_that_ends_within_a_packets_jitter_is_not_waited_for(store, arrive):
+    ends = (FIRST - T0).total_seconds() + WINDOW_S
+    arrive(0, ends - TOLERANCE_S - 1)
     assert store.claim_streams(at(ends), 10, 60.0) == (STREAM.id,)
 
 

@@ -52,6 +52,11 @@ def record(value, headers=(), topic="any", offset=7):
     return Record(topic, 3, offset, b"key", value, headers)
 
 
+def take(intake, record):
+    (taken,) = intake.take([record])
+    return taken
+
+
 def recent(store):
     return store.recent_exams(10)
 
@@ -69,13 +74,13 @@ def recent(store):
 )
 def test_a_record_becomes_one_ecg(intake, store, rung, sent, named):
     value, headers = sent
-    taken = intake.take(record(value, headers))
+    taken = take(intake, record(value, headers))
     assert taken.refused is None
     (exam,) = recent(store)
     assert (exam.sender, exam.control_id) == named
     assert rung == [exam.id]
     # Read again at another offset, it is what it was.
-    assert intake.take(record(value, headers, offset=8)) == taken
+    assert take(intake, record(value, headers, offset=8)) == taken
     assert recent(store) == (exam,)
     assert store.message_raw(taken.message_id) == value
 
@@ -85,12 +90,12 @@ def test_a_record_becomes_one_ecg(intake, store, rung, sent, named):
 )
 def test_a_chunk_waits_for_its_stream(intake, store, rung, headers, sender):
     value = chunk_bytes(3, id="c3")
-    taken = intake.take(record(value, headers))
+    taken = take(intake, record(value, headers))
     assert taken.refused is None
     assert not rung
     (exam,) = recent(store)
     assert (exam.state, exam.sender) == (ExamState.PACKET, sender)
-    assert intake.take(record(value, headers, offset=8)) == taken
+    assert take(intake, record(value, headers, offset=8)) == taken
     assert store.adopt_packets(10) == 1
     patient = PatientRef(PATIENT["identifier"], PATIENT["authority"])
     (chunk,) = store.chunks_from(Stream(sender, patient, float(RATE_HZ)), None)
@@ -99,20 +104,20 @@ def test_a_chunk_waits_for_its_stream(intake, store, rung, headers, sender):
 
 def test_a_chunk_of_a_bed_is_nobodys_until_an_admission_tells(intake, store):
     bed = {"unit": "ICU", "room": "3", "bed": "2"}
-    intake.take(record(chunk_bytes(3, patient=None, bed=bed), TYPE))
+    take(intake, record(chunk_bytes(3, patient=None, bed=bed), TYPE))
     assert store.adopt_packets(10) == 0
     (exam,) = recent(store)
     assert exam.state is ExamState.UNASSOCIATED
     adt = "MSH|^~\\&|HIS|HOSP|||20240301||ADT^A01|A1|P|2.5\rEVN||20240301110000+0000\r"
     adt += "PID|1||ZZCANARY-4711^^^ZZCANARYHOSP\rPV1|1|I|ICU^3^2\r"
-    assert intake.take(record(adt.encode(), topic="hl7")).refused is None
+    assert take(intake, record(adt.encode(), topic="hl7")).refused is None
     assert store.adopt_packets(10) == 1
     assert len(store.chunks_from(stream_of("any"), None)) == 1
 
 
 def test_traffic_without_an_ecg_is_kept(intake, store, rung):
     adt = b"MSH|^~\\&|HIS|HOSP|||20260102030405||ADT^A01|A1|P|2.5\rPID|1||4711\r"
-    assert intake.take(record(adt, topic="hl7")).refused is None
+    assert take(intake, record(adt, topic="hl7")).refused is None
     assert not rung
     assert status(store).messages[MessageState.NOT_ECG] == 1
 
@@ -141,7 +146,7 @@ def status(store):
     ],
 )
 def test_what_cannot_be_taken_is_kept_with_its_reason(intake, store, read, reason):
-    taken = intake.take(record(*read))
+    taken = take(intake, record(*read))
     assert taken.refused.reason == reason
     assert status(store).refusals == {reason: 1}
     kept = store.message_raw(taken.message_id)
@@ -149,7 +154,7 @@ def test_what_cannot_be_taken_is_kept_with_its_reason(intake, store, read, reaso
 
 
 def test_tombstones_are_told_apart_by_their_place(intake):
-    first, second = (intake.take(record(None, offset=n)).message_id for n in (1, 2))
+    first, second = (take(intake, record(None, offset=n)).message_id for n in (1, 2))
     assert isinstance(first, UUID)
     assert first != second
 
@@ -159,7 +164,7 @@ def test_our_own_fault_is_no_reason_to_stop(intake, store, monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(integration.kafka_intake, "decode_ecg_event", broken)
-    assert intake.take(record(ecg_bytes(1))).refused.reason == "internal-error"
+    assert take(intake, record(ecg_bytes(1))).refused.reason == "internal-error"
     monkeypatch.undo()
-    assert intake.take(record(ecg_bytes(1))).refused is None
+    assert take(intake, record(ecg_bytes(1))).refused is None
     assert len(recent(store)) == 1

@@ -121,11 +121,11 @@ class Failing(KafkaIntake):
     away = threading.Event()
     seen = 0
 
-    def take(self, record):
-        type(self).seen += 1
+    def take(self, records):
+        type(self).seen += len(records)
         if self.away.is_set():
             raise StoreUnavailable("store-unavailable", "gone")
-        return super().take(record)
+        return super().take(records)
 
 
 def test_a_database_that_is_away_stops_the_reading_and_loses_nothing(kafka_cluster, site):

@@ -26,7 +26,7 @@ def test_a_message_that_is_put_off_is_counted_too(store, accept, monkeypatch):
     def full(*_, **__):
         raise StoreUnavailable("store-full", "no room")
 
-    monkeypatch.setattr(store, "accept", full)
+    monkeypatch.setattr(store, "accept_all", full)
     with pytest.raises(StoreUnavailable):
         accept(metrics.counted(store), "1")
     found = read(metrics.page())
