@@ -37,6 +37,7 @@ class NewVersion:
         actor: who made it: an authenticated client, an operator's name, a program.
         review: the decision it rests on, if it rests on one.
         escalates: whether it is made because nobody answered a critical finding.
+        acknowledged_by: who answered a critical finding, where it is made because somebody did.
     """
 
     status: ReportStatus
@@ -45,6 +46,7 @@ class NewVersion:
     actor: str
     review: Review | None = None
     escalates: bool = False
+    acknowledged_by: str | None = None
 
 
 class Versions(Sessions):
@@ -81,7 +83,7 @@ class Versions(Sessions):
             session.add(_row(former, number, new))
             session.flush()
             ids = _pass_on(session, exam_id, number, new.issued_at)
-            if new.review:
+            if new.review or new.acknowledged_by:
                 answer_alert(session, exam_id, new.issued_at)
             if new.escalates:
                 escalate_alert(session, exam_id, new.issued_at)
@@ -172,4 +174,6 @@ def _entry(exam_id: UUID, number: int, new: NewVersion) -> AuditEntry:
     if new.review:
         kind = AuditKind.CONFIRMATION
         content |= {"decision": new.review.decision.value, "reviewer": new.review.reviewer.key}
+    if new.acknowledged_by:
+        content |= {"acknowledged_by": new.acknowledged_by}
     return AuditEntry(kind, new.issued_at, new.actor, exam_id, content)

@@ -21,7 +21,9 @@ from db.clinical import NOTHING_ELSE, Clinical
 from db.records import MessageState, NewExam, NewMessage, PatientRef, Receipt
 from integration.errors import ConfigError, Refused, as_refused
 from integration.fhir.ndjson import batches_of, lines_of
-from integration.fhir_intake import FhirIntake, Interaction, interaction_of
+from integration.fhir_body import Interaction, interaction_of
+from integration.fhir_decisions import Origin
+from integration.fhir_intake import FhirIntake
 from integration.formats import NOT_ECG, DecodedEcg, read_ecgs
 from integration.formats.files import read_limited
 from integration.hl7v2.framing import Frame
@@ -215,11 +217,11 @@ class Archive:
     def _take_fhir(self, path: Path, head: bytes) -> None:
         if not _is_ndjson(path, head):
             raw = read_limited(path, MAX_FILE_BYTES)
-            self._fhir.answer(raw, interaction_of(raw), SENDER)
+            self._fhir.answer(raw, interaction_of(raw), Origin(SENDER))
             return
         with path.open("rb") as file:
             for batch in batches_of(lines_of(file)):
-                self._fhir.answer(batch, Interaction.BUNDLE, SENDER)
+                self._fhir.answer(batch, Interaction.BUNDLE, Origin(SENDER))
 
     def _take_recording(self, path: Path, *, must_be_ecg: bool) -> None:
         exams: list[NewExam] = []

@@ -24,7 +24,9 @@ from integration.fhir.codes import Json
 from integration.fhir.gathering import Gathering, moment, updated_at
 from integration.fhir.notification import Notification, notification_of
 from integration.fhir.source_client import Page, SourceClient
-from integration.fhir_intake import FhirIntake, Interaction
+from integration.fhir_body import Interaction
+from integration.fhir_decisions import Origin
+from integration.fhir_intake import FhirIntake
 
 _CHUNK = 25  # resources that are stored in one go
 _PAGE = 50
@@ -207,7 +209,8 @@ class FhirSource:
     def _post(self, resources: Sequence[Json], context: dict[str, Json]) -> bool:
         """Store resources, each ECG by itself; return whether the batch could be taken apart."""
         body = _batch(self._client.base_url, [*resources, *self._context_of(resources, context)])
-        reply = self._intake.answer(orjson.dumps(body), Interaction.BUNDLE, f"source:{self.name}")
+        sender = Origin(f"source:{self.name}")
+        reply = self._intake.answer(orjson.dumps(body), Interaction.BUNDLE, sender)
         return reply.status < 400
 
     def _context_of(self, resources: Sequence[Json], known: dict[str, Json]) -> list[Json]:

@@ -23,10 +23,11 @@ HINTS: dict[str, str] = {
     "sender-not-allowed": "Check its network and certificate against its entry under [senders].",
     "report-unknown": "The EHR decides on a report that is not here: see OBR-3 or the identifier.",
     "report-decided": "The report was withdrawn or overridden before: see `hisbundle report show`.",
+    "version-conflict": "Somebody else decided meanwhile: the EHR has to read the report again.",
     "decision-malformed": "The EHR has to say who decided (OBR-32, resultsInterpreter) and, where "
     "it amends, its own conclusion.",
-    "decision-not-allowed": "If this sender may decide on reports, set decides in its entry; then "
-    "replay the stage decode.",
+    "decision-not-allowed": "If this sender may decide on reports, set decides in its entry and "
+    "replay the stage decode; by FHIR give its token system/DiagnosticReport.u and have it resend.",
     "patient-missing": _PATIENT,
     "patient-ambiguous": _PATIENT,
     "patient-disagrees": "The file inside names another patient than its message: ask the ward.",

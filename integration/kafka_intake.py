@@ -14,7 +14,7 @@ from uuid import UUID
 from db.clinical import Clinical, Incoming
 from db.records import MessageState, NewExam, NewMessage, Receipt
 from integration.errors import Refused, as_refused
-from integration.fhir_intake import exams_in
+from integration.fhir_body import exams_in
 from integration.hl7v2.decode import decode
 from integration.inbox import BatchInbox
 from integration.kafka.chunk_event import decode_chunk_event

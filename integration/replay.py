@@ -16,7 +16,9 @@ from db.filters import Filter, parse_filter
 from db.records import ExamSummary
 from db.replays import RefusedMessage, Replay, ReplayState, Stage
 from db.store import Store
-from integration.fhir_intake import FhirIntake, interaction_of
+from integration.fhir_body import interaction_of
+from integration.fhir_decisions import Origin
+from integration.fhir_intake import FhirIntake
 from integration.hl7v2.framing import Frame
 from integration.intake import Hl7Intake
 from integration.senders import DENIED, Peer
@@ -50,7 +52,9 @@ def fhir_reader(intake: FhirIntake) -> Reader:
             interaction = interaction_of(message.raw)
         except HisbundleError:
             return False
-        return intake.answer(message.raw, interaction, message.sender).status < 400
+        # A right to decide that was lacking then is not had by whoever replays.
+        sender = Origin(message.sender, lambda _: message.reason != "decision-not-allowed")
+        return intake.answer(message.raw, interaction, sender).status < 400
 
     return read
 

@@ -18,9 +18,10 @@ from db.reviews import Decision, Review, status_after
 from db.store import Store
 from db.versions import NewVersion
 from integration.errors import Refused
+from integration.fhir.acknowledging import acknowledgement_in
 from integration.fhir.amending import amending_review
 from integration.fhir.codes import Json
-from integration.fhir.revision import revised
+from integration.fhir.revision import after_answer, revised
 
 _RACES = 5  # lost in a row by who named no version
 _log = logging.getLogger(__name__)
@@ -49,14 +50,9 @@ class Reviews:
             Refused: `report-unknown`; `report-decided`: it cannot be decided so any more.
             VersionConflict: `version-conflict`.
         """
-        for race in range(_RACES):
-            versions = self._versions(exam_id)
-            try:
-                return self._next(versions, review, actor, expected)
-            except VersionConflict:
-                if expected is not None or race == _RACES - 1:
-                    raise
-        raise AssertionError("unreachable")
+        return self._raced(
+            exam_id, lambda versions: self._next(versions, review, actor, expected), expected
+        )
 
     def amend(
         self,
@@ -80,24 +76,60 @@ class Reviews:
             Refused: as `decide` and `amending_review`.
             VersionConflict: `version-conflict`.
         """
-        for race in range(_RACES):
-            versions = self._versions(exam_id)
+
+        def decide(versions: Sequence[StoredReport]) -> StoredReport:
             review = amending_review(resource, versions, _when(at, versions[0]))
-            if review is None:
-                return versions[0]
+            return versions[0] if review is None else self._next(versions, review, actor, expected)
+
+        return self._raced(exam_id, decide, expected)
+
+    def acknowledge(
+        self, exam_id: UUID, resource: Json, *, actor: str, expected: int | None = None
+    ) -> StoredReport:
+        """Return the report as it stands after another system sent back its critical finding.
+
+        Args:
+            exam_id: whose report.
+            resource: Communication, as `acknowledgement_in` reads it.
+            actor: the authenticated client.
+            expected: as for `decide`.
+
+        Raises:
+            Refused: `report-unknown`, or as `acknowledgement_in`.
+            VersionConflict: `version-conflict`.
+        """
+
+        def answer(versions: Sequence[StoredReport]) -> StoredReport:
+            newest, now = versions[0], datetime.now(UTC)
+            found = acknowledgement_in(resource, newest, now)
+            if found is None:
+                return newest
+            _check_newest(newest, expected)
+            by = found.by or actor
+            bundle = after_answer(newest, found)
+            return self._add(
+                newest, NewVersion(newest.status, now, bundle, actor, acknowledged_by=by)
+            )
+
+        return self._raced(exam_id, answer, expected)
+
+    def _raced(
+        self,
+        exam_id: UUID,
+        attempt: Callable[[Sequence[StoredReport]], StoredReport],
+        expected: int | None,
+    ) -> StoredReport:
+        """Try with the versions as they are until no other version comes in between."""
+        for race in range(_RACES):
+            versions = self._store.versions_of(exam_id)
+            if not versions:
+                raise Refused("report-unknown", "there is no report with this id")
             try:
-                newest = versions[0].version if expected is None else expected
-                return self._next(versions, review, actor, newest)
+                return attempt(versions)
             except VersionConflict:
                 if expected is not None or race == _RACES - 1:
                     raise
         raise AssertionError("unreachable")
-
-    def _versions(self, exam_id: UUID) -> Sequence[StoredReport]:
-        versions = self._store.versions_of(exam_id)
-        if not versions:
-            raise Refused("report-unknown", "there is no report with this id")
-        return versions
 
     def _next(
         self, versions: Sequence[StoredReport], review: Review, actor: str, expected: int | None
@@ -105,9 +137,7 @@ class Reviews:
         newest = versions[0]
         if review.repeats(newest.review):
             return newest
-        if expected is not None and expected != newest.version:
-            detail = f"version {newest.version} is the newest, not {expected}"
-            raise VersionConflict("version-conflict", detail)
+        _check_newest(newest, expected)
         status = status_after(review.decision, newest.status)
         if status is None:
             detail = f"a report that is {newest.status} cannot be decided so: {review.decision}"
@@ -116,13 +146,21 @@ class Reviews:
             return newest
         now = datetime.now(UTC)
         bundle = revised(versions, review, status, now)
-        new = NewVersion(status, now, bundle, actor, review)
+        return self._add(newest, NewVersion(status, now, bundle, actor, review))
+
+    def _add(self, newest: StoredReport, new: NewVersion) -> StoredReport:
         deliveries = self._store.add_version(newest.exam_id, new, expected=newest.version)
-        told = (newest.exam_id, newest.version + 1, status)
-        _log.info("report decided id=%s version=%d status=%s", *told)
+        told = (newest.exam_id, newest.version + 1, new.status, new.acknowledged_by is not None)
+        _log.info("report decided id=%s version=%d status=%s acknowledged=%s", *told)
         if self._ring is not None:
             self._ring(deliveries)
         return self._store.read_report(newest.exam_id)
+
+
+def _check_newest(newest: StoredReport, expected: int | None) -> None:
+    if expected is not None and expected != newest.version:
+        detail = f"version {newest.version} is the newest, not {expected}"
+        raise VersionConflict("version-conflict", detail)
 
 
 def _when(at: datetime | None, newest: StoredReport) -> datetime:

@@ -4,6 +4,7 @@
 escalation is a second one beside it. Its receivers are the EHR's to choose: none is known here.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from integration.fhir import codes
@@ -44,10 +45,18 @@ def escalation(alert: Json, waited_min: float, *, sent: str) -> Json:
     return alert | {"sent": sent, "payload": [{"contentString": words}]}
 
 
+def acknowledged(alert: Json, recipients: Sequence[Json], *, received: str) -> Json:
+    """Return a Communication that somebody has answered, with whom it reached, if told."""
+    told = {"recipient": list(recipients)} if recipients else {}
+    return answered(alert, received=received, withdrawn=False) | told
+
+
 def answered(alert: Json, *, received: str, withdrawn: bool) -> Json:
     """Return a Communication after a decision on its report."""
     if withdrawn:
         return alert | {"status": "entered-in-error"}
+    if alert["status"] == "completed":  # acknowledged before
+        return alert
     return alert | {"status": "completed", "received": received}
 
 

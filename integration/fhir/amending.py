@@ -21,7 +21,7 @@ from integration.fhir.confirming import MAX_CHARACTERS, MAX_CODES, concept_in, r
 from integration.fhir.element import Element
 from integration.fhir.reading import report_resource
 
-_DECISIONS = {
+DECISIVE = {
     "final": Decision.CONFIRM,
     "amended": Decision.OVERRIDE,
     "corrected": Decision.OVERRIDE,
@@ -50,10 +50,10 @@ def amending_review(
     if names != [str(versions[0].exam_id)]:
         raise report.refusal("decision-malformed", "it names another report, or none", "identifier")
     ours = [report_resource(version) for version in versions]
-    _check_subject(report, ours[0]["subject"]["identifier"])
+    check_same_patient(report, ours[0]["subject"]["identifier"])
     status, said = report.text("status"), _words(report.text("conclusion"))
     quoted = [own for own in ours if said and _words(own["conclusion"]).startswith(said)]
-    decision = _DECISIONS.get(status)
+    decision = DECISIVE.get(status)
     if any(own["status"] == status for own in quoted):
         return None
     if decision is None:
@@ -75,16 +75,23 @@ def amending_review(
     return None if any(review.repeats(version.review) for version in versions) else review
 
 
-def _check_subject(report: Element, known: Json) -> None:
-    """Refuse what names another patient; an identifier of another system tells nothing."""
-    subject = report.child("subject")
+def check_same_patient(told_on: Element, known: Json) -> None:
+    """Refuse a resource of another patient; an identifier of another system tells nothing.
+
+    Args:
+        told_on: the resource, with a subject or without.
+        known: identifier of the patient in our own one.
+
+    Raises:
+        Refused: `patient-disagrees`, `field-malformed`.
+    """
+    subject = told_on.child("subject")
     told = subject.child("identifier") if subject else None
     if subject is None or told is None:
         return
     systems = {told.text("system"), known.get("system", "")} - {""}
     if len(systems) < 2 and told.text("value") not in {"", known["value"]}:
-        detail = "the report is of another patient"
-        raise report.refusal("patient-disagrees", detail, "subject")
+        raise told_on.refusal("patient-disagrees", "ours is of another patient", "subject")
 
 
 def _codes(report: Element, decision: Decision) -> tuple[Json, ...]:

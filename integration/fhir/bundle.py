@@ -18,11 +18,13 @@ class Entry:
         resource: with its place.
         kind: resourceType.
         names: its fullUrl and `kind/id`.
+        request: of its entry in a Bundle, if that has one.
     """
 
     resource: Element
     kind: str
     names: frozenset[str] = field(repr=False)
+    request: Element | None = field(default=None, repr=False)
 
 
 class Resources:
@@ -67,7 +69,7 @@ def bundled(bundle: Element) -> Resources:
         resource = item.child("resource")
         if resource is None:
             raise item.refusal("bundle-malformed", "an entry without a resource", "resource")
-        entries.append(_entry(resource, item.text("fullUrl")))
+        entries.append(_entry(resource, item.text("fullUrl"), item.child("request")))
     return Resources(entries)
 
 
@@ -96,8 +98,9 @@ def references(node: object) -> Iterator[str]:
             yield from (v for k in ("reference", "url") if isinstance(v := node.get(k), str))
 
 
-def _entry(resource: Element, full_url: str = "") -> Entry:
+def _entry(resource: Element, full_url: str = "", request: Element | None = None) -> Entry:
     kind, id_ = resource.text("resourceType"), resource.text("id")
     if not kind:
         raise resource.refusal("json-malformed", "no resourceType", "resourceType")
-    return Entry(resource, kind, frozenset(filter(None, (full_url, id_ and f"{kind}/{id_}"))))
+    names = frozenset(filter(None, (full_url, id_ and f"{kind}/{id_}")))
+    return Entry(resource, kind, names, request)

@@ -33,6 +33,18 @@ _SEARCH_PARAMETERS = {
     ),
 }
 
+_SENT_BACK = {
+    "DiagnosticReport": (
+        "Ours may be sent back: final confirms, amended or corrected overrides, entered-in-error "
+        "withdraws."
+    ),
+    "Communication": "A critical finding of ours may be sent back: completed acknowledges it.",
+}
+_NOT_NEW = (
+    "Put, posted or in Bundles it becomes the next version of ours, known by our identifier: a "
+    "create is answered 200 with its place, and of what is not ours 404."
+)
+
 
 def resources_of(report: StoredReport) -> dict[tuple[str, str], Json]:
     """(type, id) -> resource of a stored Bundle, the report first, references made relative."""
@@ -48,7 +60,7 @@ def resources_of(report: StoredReport) -> dict[tuple[str, str], Json]:
         for resource in found
     }
     for (kind, _), resource in served.items():
-        if kind == "DiagnosticReport":
+        if kind in {"DiagnosticReport", "Communication"}:  # what others may send back
             resource["meta"] = {"versionId": str(report.version)} | resource.get("meta", {})
     return served
 
@@ -130,7 +142,7 @@ def capabilities(base: str, *, takes_ecgs: bool = False, takes_decisions: bool =
     if takes_decisions:
         definition = f"{base}/{OPERATION}"
         rest["resource"][0]["operation"] = [{"name": "confirm", "definition": definition}]
-        rest["resource"][0]["interaction"].append({"code": "update"})
+        _add_deciding(rest, creates=takes_ecgs)
         rest["resource"].append({"type": "OperationDefinition", "interaction": [{"code": "read"}]})
     reports = "AI reports on ECGs"
     return {
@@ -147,6 +159,16 @@ def capabilities(base: str, *, takes_ecgs: bool = False, takes_decisions: bool =
         "format": [FHIR_JSON, FHIR_XML],
         "rest": [rest],
     }
+
+
+def _add_deciding(rest: Json, *, creates: bool) -> None:
+    """Add what is possible where reports can be decided on."""
+    for resource in rest["resource"]:
+        if words := _SENT_BACK.get(resource["type"]):
+            resource["interaction"] += [{"code": "create"}] if creates else []
+            resource["interaction"].append({"code": "update"})
+            told = f"{resource.get('documentation', '')} {words} {_NOT_NEW}"
+            resource["documentation"] = told.strip()
 
 
 def _add_taking(rest: Json) -> None:

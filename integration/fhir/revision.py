@@ -18,7 +18,14 @@ from uuid import uuid5
 from db.records import StoredReport
 from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.fhir import codes
-from integration.fhir.alert import ESCALATED, answered, escalation, moment_raised
+from integration.fhir.acknowledging import OPEN, Acknowledgement
+from integration.fhir.alert import (
+    ESCALATED,
+    acknowledged,
+    answered,
+    escalation,
+    moment_raised,
+)
 from integration.fhir.codes import Json, coding, concept
 from integration.fhir.report import instant, page_title, text_form
 from integration.fhir.wording import LABELS, heading, moment_in_words
@@ -74,6 +81,17 @@ def escalated(newest: StoredReport, issued: datetime) -> Json:
     }
     again = {"fullUrl": f"urn:uuid:{uuid5(codes.NAMESPACE, key)}", "resource": resource}
     return newest.bundle | {"entry": [*entries, _updating(again)]}
+
+
+def after_answer(newest: StoredReport, answer: Acknowledgement) -> Json:
+    """Return the Bundle of a version whose critical finding somebody has acknowledged."""
+    entries = []
+    for entry in newest.bundle["entry"]:
+        resource = entry["resource"]
+        if resource["resourceType"] == "Communication" and resource["status"] == OPEN:
+            resource = acknowledged(resource, answer.recipients, received=instant(answer.at))
+        entries.append(_updating(entry | {"resource": resource}))
+    return newest.bundle | {"entry": entries}
 
 
 def following(former: Json, bundle: Json) -> Json:

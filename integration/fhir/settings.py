@@ -97,7 +97,8 @@ class SourceSettings(FhirServerSettings):
     queries: tuple[Query, ...] = Field(
         ("Observation?code=http://loinc.org|11524-6,urn:iso:std:iso:11073:10101|131328",),
         min_length=1,
-        description="searches that find ECGs; _lastUpdated, _sort and _count are added",
+        description="searches that find ECGs, or our reports as decided there; _lastUpdated, "
+        "_sort and _count are added",
     )
     since: AwareDatetime | None = Field(
         None, description="where the first reading begins; unset: with itself"

@@ -2,12 +2,12 @@
 
     POST /fhir/DiagnosticReport/{id}/$confirm    Parameters; If-Match: W/"version"
     PUT  /fhir/DiagnosticReport/{id}             as an EHR has it; If-Match likewise
+    PUT  /fhir/Communication/{id}                a critical finding, `completed`; If-Match likewise
     GET  /fhir/OperationDefinition/report-confirm
 
-Both ask for the scope `system/DiagnosticReport.u`; the caller is who the audit log names.
+They ask for the scope to update the type of resource; the caller is who the audit log names.
 """
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
@@ -22,9 +22,11 @@ from db.errors import VersionConflict
 from db.records import StoredReport
 from integration.errors import Refused, answer_to
 from integration.fhir.confirming import OPERATION, operation_definition, review_in
+from integration.fhir.element import Element
 from integration.fhir.parsing import parse_resource
-from integration.fhir.reading import report_resource
+from integration.fhir.reading import resources_of
 from integration.fhir.search import exam_id_in
+from integration.fhir_decisions import version_in
 from integration.listeners.admission import caller_of
 from integration.listeners.bodies import Bodies
 from integration.listeners.fhir_in import check_body
@@ -33,7 +35,6 @@ from integration.review import Reviews
 
 MAX_BODY_BYTES = 2**16
 MAX_REPORT_BYTES = 2**22  # a page may be in it
-_TAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
 
 Clock = Callable[[], datetime]
 
@@ -53,6 +54,7 @@ class ConfirmDoor:
         return [
             Route("/fhir/DiagnosticReport/{id}/$confirm", self._confirm, methods=["POST"]),
             Route("/fhir/DiagnosticReport/{id}", self._amend, methods=["PUT"]),
+            Route("/fhir/Communication/{id}", self._acknowledge, methods=["PUT"]),
             Route(f"/fhir/{OPERATION}", _definition),
         ]
 
@@ -61,6 +63,9 @@ class ConfirmDoor:
 
     async def _amend(self, request: Request) -> Response:
         return await self._answer(request, self._reports, MAX_REPORT_BYTES, self._amended)
+
+    async def _acknowledge(self, request: Request) -> Response:
+        return await self._answer(request, self._bodies, MAX_BODY_BYTES, self._acknowledged)
 
     async def _answer(
         self,
@@ -77,7 +82,8 @@ class ConfirmDoor:
                 report = await run_in_threadpool(decide, request, body)
             except (Refused, VersionConflict) as error:
                 return _told(request, error)
-        resource = report_resource(report)
+        kind, id_ = request.url.path.split("/")[2], request.path_params["id"]
+        resource = resources_of(report)[kind, id_]
         return fhir_response(request.scope, resource, headers={"ETag": entity_tag(resource)})
 
     def _decided(self, request: Request, body: bytes) -> StoredReport:
@@ -91,6 +97,16 @@ class ConfirmDoor:
         actor = caller_of(request).name or "http"
         return self._reviews.amend(exam_id, resource, actor=actor, expected=_expected(request))
 
+    def _acknowledged(self, request: Request, body: bytes) -> StoredReport:
+        id_, resource = request.path_params["id"], parse_resource(body)
+        told = Element(resource, "Communication")
+        exam_id = exam_id_in(id_)
+        if exam_id is None or [i.text("value") for i in told.items("identifier")] != [id_]:
+            raise told.refusal("report-unknown", "it names no or another finding", "identifier")
+        actor = caller_of(request).name or "http"
+        expected = _expected(request)
+        return self._reviews.acknowledge(exam_id, resource, actor=actor, expected=expected)
+
 
 def _exam_id(request: Request) -> UUID:
     id_ = request.path_params["id"]
@@ -101,16 +117,7 @@ def _exam_id(request: Request) -> UUID:
 
 
 def _expected(request: Request) -> int | None:
-    """Return the version that If-Match names, or None.
-
-    Raises:
-        Refused: `decision-malformed`.
-    """
-    tag = request.headers.get("if-match", "*").strip()
-    found = _TAG.fullmatch(tag)
-    if found is None and tag != "*":
-        raise Refused("decision-malformed", 'If-Match: one W/"version" is expected')
-    return int(found[1]) if found else None
+    return version_in(request.headers.get("if-match", "*"))
 
 
 async def _definition(request: Request) -> Response:

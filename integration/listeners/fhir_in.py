@@ -3,6 +3,7 @@
     POST /fhir                    Bundle: batch, transaction, message
     POST /fhir/Observation        If-None-Exist: identifier=, Prefer: return=
     POST /fhir/$process-message   Bundle: message
+    POST /fhir/DiagnosticReport, /fhir/Communication    ours, sent back: what an EHR decided
 
 Bodies are JSON or XML, of R4, R4B or R5.
 """
@@ -20,8 +21,10 @@ from starlette.routing import Route
 from db.store import Store
 from integration.errors import Refused
 from integration.fhir.answering import Reply
+from integration.fhir_body import Interaction, received_resource
+from integration.fhir_decisions import Origin
 from integration.fhir_existing import existing
-from integration.fhir_intake import FhirIntake, Interaction, received_resource
+from integration.fhir_intake import FhirIntake
 from integration.listeners.admission import RETRY, caller_of
 from integration.listeners.bodies import Bodies
 from integration.listeners.rendering import PRIVATE, body_format, fhir_response
@@ -30,7 +33,7 @@ _PREFERRED = re.compile(r"(?:^|[,;\s])return=\"?(minimal|representation|Operatio
 
 
 class FhirDoor:
-    """The endpoints that take ECGs."""
+    """The endpoints that take ECGs, and what is decided on reports."""
 
     def __init__(self, intake: FhirIntake, bodies: Bodies, store: Store) -> None:
         """Take who stores and answers, who reads the bodies, and where to look for what is here."""
@@ -46,6 +49,9 @@ class FhirDoor:
             "/fhir/Observation": Interaction.CREATE,
             "/fhir/$process-message": Interaction.MESSAGE,
         }
+        if self._intake.decides:
+            places["/fhir/DiagnosticReport"] = Interaction.REPORT
+            places["/fhir/Communication"] = Interaction.ALERT
         return [
             Route(path, self._endpoint(interaction), methods=["POST"])
             for path, interaction in places.items()
@@ -63,7 +69,8 @@ class FhirDoor:
     async def _answer(
         self, request: Request, interaction: Interaction, body: bytes, size: int, known: str | None
     ) -> Response:
-        sender = caller_of(request).name
+        caller = caller_of(request)
+        sender = Origin(caller.name, caller.may_update)
         if self._bodies.too_large(size):
             reply = await run_in_threadpool(self._intake.refuse_too_large, body, size, sender)
             return _rendered(reply, request, {"Connection": "close"})

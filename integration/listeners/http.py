@@ -56,7 +56,7 @@ from integration.fhir.reading import (
 )
 from integration.fhir.report import PDF
 from integration.fhir.search import exam_id_in, parse_query
-from integration.fhir_intake import received_resource
+from integration.fhir_body import received_resource
 from integration.listeners.admission import RETRY, Admission
 from integration.listeners.confirm import ConfirmDoor
 from integration.listeners.fhir_in import FhirDoor

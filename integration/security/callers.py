@@ -25,6 +25,7 @@ from pydantic import SecretStr
 
 from integration.errors import ConfigError, TryLater
 from integration.fhir.settings import HttpSettings
+from integration.security.scopes import Need, given
 
 ALGORITHMS = [*("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "ES256", "ES384", "EdDSA"]
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
@@ -52,6 +53,10 @@ class Caller:
 
     name: str
     scopes: frozenset[str] | None = None
+
+    def may_update(self, kind: str) -> bool:
+        """Tell whether the scopes give to update resources of a type."""
+        return self.scopes is None or given(self.scopes, Need(kind, "u"))
 
 
 class Authority(Protocol):

@@ -7,7 +7,8 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from db.records import Exam, ExamState, PatientRef
+from db.records import Exam, ExamState, MessageState, NewAssessment, NewExam, NewMessage, PatientRef
+from integration.fhir.report import build_report
 from model.ecg import LEADS_12, Ecg
 from model.findings import (
     ABNORMALITY_TYPES,
@@ -107,3 +108,24 @@ def any_findings(request):
 @pytest.fixture(scope="session")
 def findings_of():
     return FINDINGS.__getitem__
+
+
+@pytest.fixture
+def reported(exam):
+    """A function that stores an ECG with its report, issued an hour ago, and returns its id."""
+
+    def store_one(store, kind="flagged", critical=(), destinations=("ehr",)):
+        issued = datetime.now(UTC) - timedelta(hours=1)
+        message = NewMessage.whole("mllp", "", "1", b"MSH|", issued)
+        new = NewExam(exam.patient, exam.ecg, exam.acquired)
+        (id_,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [new]).exam_ids
+        own = store.load_exam(id_)
+        report = build_report(own, FINDINGS[kind], issued=issued, critical=critical)
+        answer_by = issued + timedelta(minutes=30)
+        told = {"critical": critical, "answer_by": answer_by}
+        store.save_assessment(
+            id_, NewAssessment(FINDINGS[kind], issued, report, destinations, **told)
+        )
+        return id_
+
+    return store_one

@@ -5,8 +5,10 @@ import pytest
 
 from db.migrate import upgrade
 from db.store import Store
+from integration.fhir_body import Interaction
+from integration.fhir_decisions import Origin
 from integration.fhir_existing import existing
-from integration.fhir_intake import FhirIntake, Interaction
+from integration.fhir_intake import FhirIntake
 from tests.fhir_observations import bundle, component, observation
 
 ECG = observation([component("I", list(range(100)))], identifier=[{"value": "7"}])
@@ -24,18 +26,18 @@ def store(tmp_path):
 def test_only_what_was_taken_alone_counts(store):
     intake = FhirIntake(store, None)
     assert existing(store, "7") is None
-    intake.answer(orjson.dumps(ECG | {"subject": {}}), Interaction.CREATE, "a")
+    intake.answer(orjson.dumps(ECG | {"subject": {}}), Interaction.CREATE, Origin("a"))
     named = bundle(ECG, ECG, identifier={"value": "7"})
-    intake.answer(orjson.dumps(named), Interaction.BUNDLE, "b")
+    intake.answer(orjson.dumps(named), Interaction.BUNDLE, Origin("b"))
     assert existing(store, "7") is None
-    made = intake.answer(orjson.dumps(ECG), Interaction.CREATE, "c")
+    made = intake.answer(orjson.dumps(ECG), Interaction.CREATE, Origin("c"))
     found = existing(store, "7")
     assert (found.status, found.location) == (200, made.location)
     message = bundle({"resourceType": "MessageHeader", "id": "8"}, ECG, type_="message")
-    intake.answer(orjson.dumps(message), Interaction.MESSAGE, "d")
+    intake.answer(orjson.dumps(message), Interaction.MESSAGE, Origin("d"))
     assert existing(store, "8") is None
     unnamed = ECG | {"identifier": [], "id": "o1"}
-    assert intake.answer(orjson.dumps(unnamed), Interaction.CREATE, "e").status == 201
+    assert intake.answer(orjson.dumps(unnamed), Interaction.CREATE, Origin("e")).status == 201
     assert existing(store, "Observation/o1") is None
     assert existing(store, "x" * 201) is None
     assert existing(store, "\0") is None

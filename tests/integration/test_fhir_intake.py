@@ -12,7 +12,9 @@ from db.errors import StoreUnavailable
 from db.migrate import upgrade
 from db.store import Store
 from integration import fhir_intake
-from integration.fhir_intake import FhirIntake, Interaction, received_resource
+from integration.fhir_body import Interaction, received_resource
+from integration.fhir_decisions import Origin
+from integration.fhir_intake import FhirIntake
 from model.ecg import LEADS_12
 from tests.fhir_observations import bundle, component, full_url, observation, one_lead
 
@@ -39,7 +41,7 @@ def post(store):
 
     def ask(resource, interaction=Interaction.BUNDLE, sender=""):
         raw = resource if isinstance(resource, bytes) else orjson.dumps(resource)
-        reply = intake.answer(raw, interaction, sender)
+        reply = intake.answer(raw, interaction, Origin(sender))
         get_fhir_model_class(reply.body["resourceType"]).model_validate(reply.body)
         return reply
 
@@ -207,7 +209,7 @@ def test_bad_input_is_kept_and_refused(post, rows, body, interaction, expected):
 
 def test_a_body_that_is_too_large_is_kept_by_its_beginning(store, rows):
     reply = FhirIntake(store, None, clock=lambda: NOW).refuse_too_large(
-        b"x" * 9999, 200_000_000, ""
+        b"x" * 9999, 200_000_000, Origin("")
     )
     assert (reply.status, reasons(reply.body)) == (413, ["message-too-large"])
     assert rows("state, original_size") == [("refused", 200_000_000)]
@@ -230,21 +232,13 @@ def test_store_down(store, monkeypatch):
 
     monkeypatch.setattr(store, "accept", down)
     with pytest.raises(StoreUnavailable):
-        FhirIntake(store, None).answer(orjson.dumps(ecg()), Interaction.CREATE, "")
+        FhirIntake(store, None).answer(orjson.dumps(ecg()), Interaction.CREATE, Origin(""))
 
 
 def test_workers_are_rung_after_the_commit(store, rows):
     rung = []
     intake = FhirIntake(store, lambda ids: rung.append((ids, len(rows("id", "exam")))))
     long = observation([component(n, SAMPLES * 60) for n in ("I", "II")])
-    intake.answer(orjson.dumps(long), Interaction.CREATE, "")
+    intake.answer(orjson.dumps(long), Interaction.CREATE, Origin(""))
     ((ids, committed),) = rung
     assert (len(ids), committed) == (1, 1)
-
-
-def test_what_is_not_the_resource_asked_for():
-    raw = orjson.dumps(bundle(ecg()))
-    assert received_resource(raw, "Observation", 0) == orjson.loads(orjson.dumps(ecg()))
-    for kind, ordinal in (("Observation", None), ("Observation", 1), ("Media", 0)):
-        assert received_resource(raw, kind, ordinal) is None
-    assert received_resource(b"MSH|^~\\&|", "Observation", None) is None

@@ -7,7 +7,9 @@ import pytest
 from db.migrate import upgrade
 from db.replays import ReplayState, Stage
 from db.store import Store
-from integration.fhir_intake import FhirIntake, Interaction
+from integration.fhir_body import Interaction
+from integration.fhir_decisions import Origin
+from integration.fhir_intake import FhirIntake
 from integration.hl7v2.framing import Frame
 from integration.intake import Hl7Intake
 from integration.replay import PIECE, Replayer, fhir_reader, hl7_reader
@@ -97,7 +99,7 @@ def test_who_was_denied_has_to_come_again(store):
 def test_a_fhir_body_is_read_again(store):
     intake = FhirIntake(store, None)
     body = orjson.dumps({"resourceType": "Observation", "status": "final", "code": {"text": "x"}})
-    intake.answer(body, Interaction.CREATE, "client")
+    intake.answer(body, Interaction.CREATE, Origin("client"))
     mended = replayer(store)
     ids = mended.preview("protocol:fhir", Stage.DECODE, 9)
     assert len(ids) == 1

@@ -6,10 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db.migrate import upgrade
-from db.records import MessageState, NewAssessment, NewExam, NewMessage
 from db.store import Store
 from integration.fhir.reading import report_resource
-from integration.fhir.report import build_report
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.client import MllpClient
 from integration.hl7v2.decode import Kind, decode
@@ -36,16 +34,8 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def exam_id(store, exam, findings_of):
-    """An ECG whose report was issued an hour ago and goes to one destination."""
-    issued = datetime.now(UTC) - timedelta(hours=1)
-    message = NewMessage.whole("mllp", "", "1", b"MSH|", issued)
-    new = NewExam(exam.patient, exam.ecg, exam.acquired)
-    (id_,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [new]).exam_ids
-    findings = findings_of("flagged")
-    report = build_report(store.load_exam(id_), findings, issued=issued)
-    store.save_assessment(id_, NewAssessment(findings, issued, report, ("his",)))
-    return id_
+def exam_id(store, reported):
+    return reported(store)
 
 
 def sent(store, exam_id):

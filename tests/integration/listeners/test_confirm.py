@@ -12,10 +12,14 @@ from db.records import MessageState, NewAssessment, NewExam, NewMessage
 from db.store import Store
 from integration.fhir.reading import FHIR_JSON
 from integration.fhir.report import build_report
+from integration.fhir_intake import FhirIntake
+from integration.listeners.bodies import Bodies
 from integration.listeners.confirm import MAX_BODY_BYTES, ConfirmDoor
+from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.http import create_app
 from integration.review import Reviews
 from integration.security.callers import Caller
+from tests.fhir_observations import bundle
 
 NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 
@@ -51,8 +55,9 @@ class Known:
         return Caller("ehr", frozenset(self.scopes))
 
 
-def ask(store, method, path, body=None, callers=None, **headers):
-    app = create_app(store, confirm=ConfirmDoor(Reviews(store, None)), callers=callers)
+def ask(store, method, path, body=None, callers=None, *, door=None, **headers):
+    confirm = ConfirmDoor(Reviews(store, None))
+    app = create_app(store, confirm=confirm, callers=callers, door=door)
 
     async def request():
         transport = httpx.ASGITransport(app)
@@ -148,6 +153,7 @@ def test_it_is_published(store):
     (operation,) = reports["operation"]
     assert operation["name"] == "confirm"
     assert {"code": "update"} in reports["interaction"]
+    assert {"code": "create"} not in reports["interaction"]  # where nothing can be posted
     assert ask(store, "GET", operation["definition"]).json()["code"] == "confirm"
 
 
@@ -189,3 +195,55 @@ def test_a_report_that_is_not_sent_by_who_may_update_changes_nothing(store, plac
     writer = Known("system/DiagnosticReport.u")
     assert ask(store, "PUT", place, sent, writer).json()["status"] == "final"
     assert store.versions_of(store.recent_exams(1)[0].id)[0].actor == "ehr"
+
+
+@pytest.fixture
+def alert(store, reported):
+    """Path of a critical finding."""
+    return f"/fhir/Communication/{reported(store, 'rhythm', ('AF',))}-critical"
+
+
+def test_a_critical_finding_is_acknowledged(store, alert):
+    sent = ask(store, "GET", alert)
+    done = sent.json() | {"status": "completed", "recipient": [{"reference": "Practitioner/7"}]}
+    assert ask(store, "PUT", alert, done, if_match='W/"2"').status_code == 412
+    answer = ask(store, "PUT", alert, done, if_match=sent.headers["etag"])
+    assert (answer.status_code, answer.headers["etag"]) == (200, 'W/"2"')
+    assert answer.json()["status"] == "completed"
+    assert ask(store, "GET", alert).json() == answer.json()
+    assert ask(store, "PUT", alert, done).headers["etag"] == 'W/"2"'
+    assert store.open_alerts() == (0, 0)
+
+
+def test_what_is_no_such_finding_is_not_acknowledged(store, alert):
+    done = ask(store, "GET", alert).json() | {"status": "completed"}
+    for path in (f"{alert}-escalated", alert[:-1], "/fhir/Communication/x"):
+        assert ask(store, "PUT", path, done).status_code == 404
+    reader = Known("system/DiagnosticReport.u")
+    assert ask(store, "PUT", alert, done, reader).status_code == 403
+    assert store.open_alerts() == (1, 0)
+
+
+def test_what_can_be_posted_back_is_published(store, alert):
+    intake = FhirIntake(store, None, reviews=Reviews(store, None))
+    door = FhirDoor(intake, Bodies(2**20), store)
+    done = ask(store, "GET", alert).json() | {"status": "completed"}
+    told = ask(store, "GET", "/fhir/metadata", door=door).json()["rest"][0]["resource"]
+    creating = {r["type"] for r in told if {"code": "create"} in r["interaction"]}
+    assert creating == {"DiagnosticReport", "Observation", "Communication"}
+    posted = ask(store, "POST", "/fhir/Communication", done, door=door)
+    assert posted.status_code == 200
+    assert ask(store, "GET", posted.headers["location"]).json()["meta"]["versionId"] == "2"
+    foreign = {"resourceType": "DiagnosticReport", "status": "final", "code": {"text": "x"}}
+    assert ask(store, "POST", "/fhir/DiagnosticReport", foreign, door=door).status_code == 404
+
+
+def test_a_bundle_decides_by_the_scopes_of_its_sender(store, alert):
+    intake = FhirIntake(store, None, reviews=Reviews(store, None))
+    door = FhirDoor(intake, Bodies(2**20), store)
+    done = ask(store, "GET", alert).json() | {"status": "completed"}
+    cart = Known("system/Observation.c")
+    assert ask(store, "POST", "/fhir", bundle(done), cart, door=door).status_code == 403
+    ehr = Known("system/Observation.c", "system/Communication.u")
+    assert ask(store, "POST", "/fhir", bundle(done), ehr, door=door).status_code == 200
+    assert store.open_alerts() == (0, 0)
