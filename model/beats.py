@@ -9,13 +9,13 @@ beats and of what lies between them (the two levels of Pan and Tompkins, IEEE Tr
 All parameters were chosen on MIT-BIH DS1 and its paced records. Long recordings are read in pieces.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter, percentile_filter, uniform_filter1d
-from scipy.signal import find_peaks, sosfiltfilt
+from scipy.signal import find_peaks
 
 from model.errors import EcgError
 from model.signal import bandpass, bridge_gaps
@@ -63,17 +63,19 @@ def detect_r_peaks(voltage_mv: Array, sampling_rate_hz: float) -> Samples:
     Raises:
         EcgError: `samples-malformed`, or `rate-out-of-range` outside 100-1000 Hz.
     """
-    if voltage_mv.ndim != 2 or 0 in voltage_mv.shape:
-        raise EcgError("samples-malformed", "voltage_mv must be (n_leads, n_samples), not empty")
-    if not MIN_RATE_HZ <= sampling_rate_hz <= MAX_RATE_HZ:
-        raise EcgError("rate-out-of-range", f"{sampling_rate_hz:g} Hz")
-    size = int(sampling_rate_hz // _GRID_HZ) or 1
-    grid_hz = sampling_rate_hz / size
-    found = [
-        (_grid_peaks(*_grid(voltage_mv[:, first:last], size), grid_hz) + 0.5) * size - 0.5 + first
-        for first, last in _pieces(voltage_mv.shape[1], sampling_rate_hz, size)
-    ]
-    return _joined(found, voltage_mv.shape[1], sampling_rate_hz, size)
+    return _detected(voltage_mv, sampling_rate_hz, [slice(None)])[0]
+
+
+def detect_each_and_all(
+    voltage_mv: Array, sampling_rate_hz: float
+) -> tuple[list[Samples], Samples]:
+    """As `detect_r_peaks` of each lead alone, and of all leads; what both need is made once."""
+    n_leads = len(voltage_mv)
+    groups = [slice(lead, lead + 1) for lead in range(n_leads)]
+    if n_leads > 1:
+        groups.append(slice(None))
+    found = _detected(voltage_mv, sampling_rate_hz, groups)
+    return found[:n_leads], found[-1]
 
 
 def beat_windows(
@@ -120,6 +122,22 @@ def median_beat(windows: Array) -> Array:
     return template
 
 
+def _detected(voltage_mv: Array, rate_hz: float, groups: Sequence[slice]) -> list[Samples]:
+    """R peaks by group of leads."""
+    if voltage_mv.ndim != 2 or 0 in voltage_mv.shape:
+        raise EcgError("samples-malformed", "voltage_mv must be (n_leads, n_samples), not empty")
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise EcgError("rate-out-of-range", f"{rate_hz:g} Hz")
+    size = int(rate_hz // _GRID_HZ) or 1
+    n_samples, grid_hz = voltage_mv.shape[1], rate_hz / size
+    by_piece = []
+    for first, last in _pieces(n_samples, rate_hz, size):
+        found = _grid_peaks(*_grid(voltage_mv[:, first:last], size), grid_hz, groups)
+        by_piece.append([(peaks + 0.5) * size - 0.5 + first for peaks in found])
+    by_group = zip(*by_piece, strict=True)
+    return [_joined([*pieces], n_samples, rate_hz, size) for pieces in by_group]
+
+
 def _moving_mean(row: Array, width: int) -> Array:
     """Mean over `width` samples around each; odd, so that nothing shifts."""
     width -= 1 - width % 2
@@ -164,21 +182,30 @@ def _grid(voltage_mv: Array, size: int) -> tuple[Array, Mask]:
     return total / np.float32(size), whole
 
 
-def _grid_peaks(grid_mv: Array, known: Mask, grid_hz: float) -> Curve:
-    """R peaks of one piece `(n_leads, n)` as positions on its grid, between steps too."""
+def _grid_peaks(
+    grid_mv: Array, known: Mask, grid_hz: float, groups: Sequence[slice]
+) -> list[Curve]:
+    """R peaks of one piece `(n_leads, n)`, by group of leads, as positions on its grid."""
     if grid_mv.shape[1] < MIN_RR_S * grid_hz:
-        return np.zeros(0)
-    sos = bandpass(2, *_BAND_HZ, grid_hz)
+        return [np.zeros(0) for _ in groups]
     pad = min(round(grid_hz), grid_mv.shape[1] - 1)
-    qrs_mv = sosfiltfilt(sos, grid_mv, axis=1, padlen=pad)
+    qrs_mv = bandpass(2, *_BAND_HZ, grid_hz)(grid_mv, pad)
     energy_mv = _energy(qrs_mv, grid_hz)
     height_mv = _running_height(energy_mv, grid_hz, least=_MIN_HEIGHT_MV)
-    weight = _weight(energy_mv, height_mv, known, grid_hz)
-    energy = (np.minimum(energy_mv / height_mv, _MAX_LEAD_SHARE) * weight).sum(axis=0)
+    prominence = _prominence(energy_mv, height_mv, known, grid_hz)
+    energy = np.minimum(energy_mv / height_mv, _MAX_LEAD_SHARE)
+    wave = np.abs(qrs_mv) / height_mv
+    return [_peaks_among(energy[g], wave[g], prominence[g], grid_hz) for g in groups]
+
+
+def _peaks_among(energy: Curve, wave: Curve, prominence: Curve, grid_hz: float) -> Curve:
+    """R peaks that some leads `(n_leads, n)` show together, between steps of the grid too."""
+    weight = prominence / np.maximum(prominence.sum(axis=0), 1e-9)
+    energy = (energy * weight).sum(axis=0)
     energy = energy / _running_height(energy[None], grid_hz, least=_MIN_TOGETHER)[0]
     candidates, _ = find_peaks(energy, height=_CANDIDATE, distance=round(MIN_RR_S * grid_hz))
     beats = candidates[_beats_among(candidates / grid_hz, energy[candidates])]
-    return _largest_wave((np.abs(qrs_mv) / height_mv * weight).sum(axis=0), beats, grid_hz)
+    return _largest_wave((wave * weight).sum(axis=0), beats, grid_hz)
 
 
 def _energy(qrs_mv: Curve, grid_hz: float) -> Curve:
@@ -189,14 +216,13 @@ def _energy(qrs_mv: Curve, grid_hz: float) -> Curve:
     return energy
 
 
-def _weight(energy_mv: Curve, height_mv: Curve, known: Mask, grid_hz: float) -> Curve:
-    """What each lead counts at each moment, by how far QRS stands out of it; sums to 1 or 0."""
+def _prominence(energy_mv: Curve, height_mv: Curve, known: Mask, grid_hz: float) -> Curve:
+    """What each lead counts at each moment beside others: how far QRS stands out of it."""
     rest_mv = _running(np.median(_blocks(energy_mv, grid_hz), axis=2), energy_mv.shape[1], 50)
     prominence = np.minimum(height_mv / np.maximum(rest_mv, 1e-6), _MAX_PROMINENCE)
     prominence[height_mv <= _MIN_HEIGHT_MV] = 1e-6
     prominence *= known
-    weight: Curve = prominence / np.maximum(prominence.sum(axis=0), 1e-9)
-    return weight
+    return prominence
 
 
 def _running_height(curve: Curve, grid_hz: float, *, least: float) -> Curve:

@@ -72,17 +72,14 @@ def assess_quality(ecg: Ecg) -> Quality:
     if ecg.duration_s < MIN_DURATION_S:
         return Quality("unscorable", ("too-short",))
     missing = np.isnan(ecg.voltage_mv)
-    has_gaps = bool(missing.any())
-    voltage_mv = filled(ecg.voltage_mv, missing) if has_gaps else ecg.voltage_mv
+    voltage_mv = filled(ecg.voltage_mv, missing)
     grid_mv, rate_hz = block_means(voltage_mv, ecg.sampling_rate_hz)
     baseline_mv = uniform_filter1d(grid_mv, round(BASELINE_S * rate_hz), axis=1, mode="nearest")
     detail_mv = grid_mv - baseline_mv
     ranges_mv = second_ranges_mv(grid_mv, round(rate_hz))
 
     dead = {
-        "lead-missing-samples": missing.mean(axis=1) > MAX_MISSING_SHARE
-        if has_gaps
-        else np.zeros(len(ecg.leads), bool),
+        "lead-missing-samples": missing.mean(axis=1) > MAX_MISSING_SHARE,
         "flat-line": (ranges_mv < FLAT_RANGE_MV).mean(axis=1) > FLAT_SHARE,
         "saturated": saturated(voltage_mv),
         "lead-off": np.abs(np.median(grid_mv, axis=1)) > MAX_OFFSET_MV,
@@ -125,6 +122,8 @@ def _faults(leads: tuple[str, ...], faults: dict[str, Mask]) -> tuple[LeadFault,
 
 def filled(voltage_mv: Array, missing: Mask) -> Array:
     """Put each lead's median where it has no value, so that gaps add no slope of their own."""
+    if not missing.any():
+        return voltage_mv
     empty = missing.all(axis=1)
     level = np.zeros(len(voltage_mv), np.float32)
     level[~empty] = np.nanmedian(voltage_mv[~empty], axis=1)

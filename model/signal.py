@@ -19,7 +19,6 @@ RATE_HZ = 100
 BASELINE_CUTOFF_HZ = (
     0.5  # zero phase; AHA/ACC/HRS 2007 part I allows up to 0.67 Hz without ST shift
 )
-_BASELINE_SOS = signal.butter(2, BASELINE_CUTOFF_HZ, "highpass", fs=RATE_HZ, output="sos")
 _BLOCK = (
     40  # output samples made together: longer blocks multiply more zeros, shorter ones copy more
 )
@@ -49,13 +48,41 @@ class Prepared:
     visible: Visible
 
 
+class ZeroPhase:
+    """A filter that runs forth and back, so that nothing shifts.
+
+    Gives what scipy's sosfiltfilt gives, which looks for the settled state anew each time: that
+    takes longer than to filter an ECG.
+    """
+
+    def __init__(self, sections: NDArray[np.float64]) -> None:
+        self._sections = sections
+        self._settled = signal.sosfilt_zi(sections)
+
+    def __call__(self, values: NDArray[np.floating], pad: int) -> NDArray[np.float64]:
+        """Filter `(..., n)`; `pad` samples below n are reflected through either end."""
+        n = values.shape[-1]
+        before = 2 * values[..., :1] - values[..., pad:0:-1]
+        after = 2 * values[..., -1:] - values[..., -2 : -pad - 2 : -1]
+        forth = self._run(np.concatenate([before, values, after], axis=-1))
+        return self._run(forth[..., ::-1])[..., ::-1][..., pad : pad + n]
+
+    def _run(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        ones = (1,) * (values.ndim - 1)
+        state = self._settled.reshape(-1, *ones, 2) * values[..., :1]
+        filtered: NDArray[np.float64] = signal.sosfilt(self._sections, values, zi=state)[0]
+        return filtered
+
+
+_BASELINE = ZeroPhase(
+    signal.butter(2, BASELINE_CUTOFF_HZ, "highpass", fs=RATE_HZ, output="sos"),
+)
+
+
 @lru_cache(maxsize=64)
-def bandpass(order: int, low_hz: float, high_hz: float, rate_hz: float) -> NDArray[np.float64]:
-    """Return Butterworth sections; designing them takes longer than filtering an ECG."""
-    sections: NDArray[np.float64] = signal.butter(
-        order, (low_hz, high_hz), "bandpass", fs=rate_hz, output="sos"
-    )
-    return sections
+def bandpass(order: int, low_hz: float, high_hz: float, rate_hz: float) -> ZeroPhase:
+    """Return a Butterworth filter; designing it takes longer than filtering an ECG."""
+    return ZeroPhase(signal.butter(order, (low_hz, high_hz), "bandpass", fs=rate_hz, output="sos"))
 
 
 def prepare(ecg: Ecg, masked_leads: frozenset[str] = frozenset()) -> Prepared:
@@ -105,10 +132,7 @@ def resample(voltage_mv: Samples, rate_hz: float) -> Samples:
 def remove_baseline(voltage_mv: Samples) -> Samples:
     """Take wander below BASELINE_CUTOFF_HZ out of `(..., n_steps)` at RATE_HZ, with zero phase."""
     pad = min(_BASELINE_PAD, voltage_mv.shape[-1] - 1)
-    filtered: Samples = signal.sosfiltfilt(_BASELINE_SOS, voltage_mv, axis=-1, padlen=pad).astype(
-        np.float32
-    )
-    return filtered
+    return _BASELINE(voltage_mv, pad).astype(np.float32)
 
 
 def whole_steps(prepared: Prepared, stride: int) -> Prepared:

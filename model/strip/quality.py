@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import sosfiltfilt
 
-from model.beats import Array, Mask, Samples, detect_r_peaks
+from model.beats import Array, Mask, Samples, detect_each_and_all, detect_r_peaks
 from model.ec57 import WINDOW_S as MATCH_S
 from model.ec57 import match_beats
 from model.quality import (
@@ -106,7 +105,7 @@ def assess_strip(voltage_mv: Array, sampling_rate_hz: float) -> StripQuality:
         EcgError: as `detect_r_peaks`.
     """
     n_samples = voltage_mv.shape[1]
-    peaks = [detect_r_peaks(row[None], sampling_rate_hz) for row in voltage_mv]
+    peaks, together = detect_each_and_all(voltage_mv, sampling_rate_hz)
     starts = _starts(n_samples, sampling_rate_hz)
     agreement = np.stack(
         [
@@ -118,9 +117,7 @@ def assess_strip(voltage_mv: Array, sampling_rate_hz: float) -> StripQuality:
     faults = _lead_faults(voltage_mv, starts, peaks, agreement, sampling_rate_hz)
     unjudged, nobody = np.full(len(starts), "", "<U32"), np.zeros(0, np.int64)
     quality = StripQuality(starts, faults, unjudged, agreement, n_samples, nobody)
-    if len(peaks) == 1 and not quality.lead_faults.any():
-        together = peaks[0]
-    else:
+    if (faults != "").any():
         together = detect_r_peaks(quality.readable(voltage_mv), sampling_rate_hz)
     return _with_window_faults(replace(quality, beats=together), sampling_rate_hz)
 
@@ -148,7 +145,7 @@ def _lead_faults(
 def _signal_faults(voltage_mv: Array, beats: list[Samples], rate_hz: float) -> list[Mask]:
     """Masks `(n_leads,)` of LEAD_FAULTS of one window, all but the last; `beats` by lead."""
     missing = np.isnan(voltage_mv)
-    whole_mv = filled(voltage_mv, missing) if missing.any() else voltage_mv
+    whole_mv = filled(voltage_mv, missing)
     grid_mv, grid_hz = block_means(whole_mv, rate_hz)
     baseline_mv = uniform_filter1d(grid_mv, round(BASELINE_S * grid_hz), axis=1, mode="nearest")
     ranges_mv = second_ranges_mv(grid_mv, min(round(grid_hz), grid_mv.shape[1]))
@@ -204,10 +201,9 @@ def _count(beats: Samples, starts: Samples) -> Samples:
 
 def _second_opinion(row_mv: Array, rate_hz: float) -> Samples:
     """Beats of one lead `(n,)`: where energy over a QRS exceeds that over a beat, a QRS long."""
-    missing = np.isnan(row_mv)[None]
-    grid_mv, grid_hz = block_means(filled(row_mv[None], missing), rate_hz)
-    sos = bandpass(2, *_BAND_HZ, grid_hz)
-    power = sosfiltfilt(sos, grid_mv[0], padlen=min(round(grid_hz), grid_mv.shape[1] - 1)) ** 2
+    grid_mv, grid_hz = block_means(filled(row_mv[None], np.isnan(row_mv)[None]), rate_hz)
+    pad = min(round(grid_hz), grid_mv.shape[1] - 1)
+    power = bandpass(2, *_BAND_HZ, grid_hz)(grid_mv[0], pad) ** 2
     qrs, beat = (uniform_filter1d(power, round(s * grid_hz)) for s in (_QRS_S, _BEAT_S))
     around = uniform_filter1d(power, round(WINDOW_S * grid_hz))
     above = qrs > beat + _OFFSET_SHARE * around

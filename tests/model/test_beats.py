@@ -6,7 +6,13 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from model.beats import MIN_RR_S, beat_windows, detect_r_peaks, median_beat
+from model.beats import (
+    MIN_RR_S,
+    beat_windows,
+    detect_each_and_all,
+    detect_r_peaks,
+    median_beat,
+)
 from model.errors import EcgError
 
 QRS, T, P = (0.0, 1.0, 0.011), (0.27, 0.25, 0.045), (-0.17, 0.12, 0.022)  # at, height_mv, spread_s
@@ -94,6 +100,19 @@ def test_twelve_leads():
     peaks_s = regular(10)
     leads = [ecg(peaks_s, 10, 500.0, gain=g, seed=i) for i, g in enumerate(np.linspace(-1, 1, 12))]
     assert_found(detect_r_peaks(np.concatenate(leads), 500.0), peaks_s, 500.0)
+
+
+@pytest.mark.parametrize("n_leads", [1, 3])
+def test_each_lead_and_all_are_what_they_are_apart(n_leads):
+    peaks_s = regular(700)  # two pieces
+    rows = [ecg(peaks_s, 700, 250.0, noise_mv=0.3 * k, seed=k) for k in range(n_leads)]
+    leads = np.concatenate(rows)
+    leads[0, 5 * 250 : 30 * 250] = np.nan
+    each, together = detect_each_and_all(leads, 250.0)
+    np.testing.assert_array_equal(together, detect_r_peaks(leads, 250.0))
+    assert len(each) == n_leads
+    for row, found in zip(leads, each, strict=True):
+        np.testing.assert_array_equal(found, detect_r_peaks(row[None], 250.0))
 
 
 def test_wander_and_steps_are_no_beats():

@@ -2,10 +2,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.signal import resample_poly
+from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from model.ecg import LEADS_12, Ecg
-from model.signal import Prepared, prepare, remove_baseline, resample, whole_steps, windows
+from model.signal import (
+    Prepared,
+    bandpass,
+    prepare,
+    remove_baseline,
+    resample,
+    whole_steps,
+    windows,
+)
 
 
 def sine(frequency_hz, rate_hz, seconds=10.0):
@@ -175,3 +183,12 @@ def test_a_line_stays_a_line_at_every_rate(rate_hz, n):
     slope = (line[-1] - line[0]) / max(n - 1, 1)
     expected = 1 + slope * np.arange(len(resampled)) * rate_hz / 100
     np.testing.assert_allclose(resampled, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pad", [0, 1, 100])
+@pytest.mark.parametrize("shape", [(200,), (3, 200), (2, 3, 101)])
+def test_filtering_forth_and_back_is_scipys(shape, pad):
+    samples = np.random.default_rng(0).normal(1, 1, shape).astype(np.float32)
+    sections = butter(2, (6.0, 25.0), "bandpass", fs=125.0, output="sos")
+    expected = sosfiltfilt(sections, samples, axis=-1, padlen=pad)
+    np.testing.assert_array_equal(bandpass(2, 6.0, 25.0, 125.0)(samples, pad), expected)
