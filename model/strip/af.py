@@ -29,7 +29,7 @@ PREFERRED_LEADS = ("II", "I", "V1")  # where P waves are largest, then what was 
 MIN_SEEN_SHARE = 0.95  # half a second of ten may be missing: less than a beat, as in the gate
 PREFIX = "af."
 
-_BATCH = 512
+_BATCH = 256  # windows
 _STATE = (
     *("rhythm_mean", "rhythm_scale", "window_mean", "window_scale"),
     *(
@@ -123,22 +123,21 @@ class AfModel:
         """Read a strip; a window counts where a lead was recorded for most of it."""
         n_samples = traces.voltage_mv.shape[1]
         peaks = np.clip(np.round(beat_times_s * RATE_HZ).astype(np.int64), 0, n_samples - 1)
-        windows = _windows(peaks, traces.seen)
+        windows, shown = _windows(peaks, traces.seen)
         log_odds = np.zeros((len(windows), len(HEADS)))
         attention = np.zeros(len(peaks))
-        for trace_mv, seen in zip(traces.voltage_mv, traces.seen, strict=True):
-            readable = [i for i, window in enumerate(windows) if window.seen(seen)]
-            for at in range(0, len(readable), _BATCH):
-                rows = readable[at : at + _BATCH]
-                batch = [windows[i] for i in rows]
-                outputs = self.log_odds(stacked([w.inputs(trace_mv, peaks) for w in batch]))
-                log_odds[rows] += outputs.log_odds
-                _add_attention(attention, batch, outputs)
-        n_leads = [sum(w.seen(seen) for seen in traces.seen) for w in windows]
+        for at in range(0, len(windows), _BATCH):
+            batch = list(zip(windows[at : at + _BATCH], shown[at : at + _BATCH], strict=True))
+            outputs = self.log_odds(
+                stacked([window.inputs(traces.voltage_mv[leads], peaks) for window, leads in batch])
+            )
+            rows = at + np.repeat(np.arange(len(batch)), [leads.sum() for _, leads in batch])
+            np.add.at(log_odds, rows, outputs.log_odds)
+            _add_attention(attention, [windows[row] for row in rows], outputs)
         return AfEvidence(
             start_s=np.array([w.start for w in windows]) / RATE_HZ,
             end_s=np.array([w.end for w in windows]) / RATE_HZ,
-            log_odds=log_odds / np.array(n_leads).reshape(-1, 1),
+            log_odds=log_odds / shown.sum(axis=1, keepdims=True),
             attention=attention / max(attention.sum(), np.finfo(float).tiny),
         )
 
@@ -206,24 +205,29 @@ class _Window(NamedTuple):
     first: int
     last: int
 
-    def seen(self, seen: NDArray[np.bool_]) -> bool:
-        return bool(seen[self.start : self.end].mean() >= MIN_SEEN_SHARE)
-
-    def inputs(self, trace_mv: Array, peaks: NDArray[np.int64]) -> AfInputs:
+    def inputs(self, traces_mv: Array, peaks: NDArray[np.int64]) -> AfInputs:
         return window_inputs(
-            trace_mv[self.start : self.end], peaks[self.first : self.last] - self.start
+            traces_mv[:, self.start : self.end], peaks[self.first : self.last] - self.start
         )
 
 
-def _windows(peaks: NDArray[np.int64], seen: NDArray[np.bool_]) -> list[_Window]:
-    """The windows that some lead shows, with enough beats to compare intervals."""
-    found = []
-    for start, end in window_bounds(seen.shape[1]):
-        first, last = (int(at) for at in np.searchsorted(peaks, (start, end)))
-        window = _Window(start, end, first, min(last, first + MAX_BEATS))
-        if last - first >= MIN_BEATS and any(window.seen(row) for row in seen):
-            found.append(window)
-    return found
+def _windows(
+    peaks: NDArray[np.int64], seen: NDArray[np.bool_]
+) -> tuple[list[_Window], NDArray[np.bool_]]:
+    """The windows that some lead shows, with enough beats to compare intervals; which, `(W, L)`."""
+    bounds = np.array(window_bounds(seen.shape[1]))
+    starts, ends = bounds.T
+    count = np.pad(np.cumsum(seen, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
+    shown = ((count[:, ends] - count[:, starts]) / (ends - starts) >= MIN_SEEN_SHARE).T
+    beats = np.searchsorted(peaks, bounds)
+    kept = (beats[:, 1] - beats[:, 0] >= MIN_BEATS) & shown.any(axis=1)
+    windows = [
+        _Window(start, end, first, min(last, first + MAX_BEATS))
+        for (start, end), (first, last) in zip(
+            bounds[kept].tolist(), beats[kept].tolist(), strict=True
+        )
+    ]
+    return windows, shown[kept]
 
 
 def _add_attention(attention: Scores, windows: list[_Window], outputs: AfOutputs) -> None:

@@ -30,6 +30,7 @@ _LIKE_PAIR = 0.10
 _TYPICAL_CORRELATION = 0.7  # with the median QRS: below, the beat does not shape the average
 _SPECTRUM_N = 128  # samples a spectrum: 0.78 Hz a line
 _SPECTRUM_LINES = slice(2, 20)  # 1.6 to 14.8 Hz
+_HANNING = np.hanning(_SPECTRUM_N)
 _FLOOR_MV = 0.02
 _CLIP = 4.0  # QRS heights: artefacts beyond say no more
 
@@ -54,42 +55,49 @@ class AfInputs(NamedTuple):
 
 
 def window_inputs(trace_mv: Array, peaks: NDArray[np.int64]) -> AfInputs:
-    """Describe one window, `(n_samples,)` at RATE_HZ without baseline, with its R peaks.
+    """Describe one window of a lead, `(n_samples,)`, or of L, `(L, n_samples)`, with its R peaks.
 
-    Beats beyond MAX_BEATS are left out. The result has one row and K = the number of beats.
+    At RATE_HZ, without baseline. Beats beyond MAX_BEATS are left out. The result has a row a lead
+    and K = the number of beats.
     """
-    peaks = peaks[:MAX_BEATS]
-    segments_mv = _segments(trace_mv, peaks)
-    qrs_mv = segments_mv[:, _QRS]
-    likeness = _correlations(qrs_mv, np.median(qrs_mv, axis=0))
-    typical = likeness > min(_TYPICAL_CORRELATION, float(np.median(likeness)))
-    typical |= ~typical.any()
-    mean_mv = segments_mv[typical].mean(axis=0)
-    height_mv = float(np.median(np.ptp(qrs_mv, axis=1))) + _FLOOR_MV
-    spread_mv = segments_mv[typical].std(axis=0)
-    residual_mv = _without_beats(trace_mv, peaks, mean_mv)
+    traces_mv, peaks = np.atleast_2d(trace_mv), peaks[:MAX_BEATS]
+    segments_mv = _segments(traces_mv, peaks)
+    qrs_mv = segments_mv[..., _QRS]
+    likeness = _correlations(qrs_mv, np.median(qrs_mv, axis=1, keepdims=True))
+    usual = np.median(likeness, axis=1, keepdims=True)
+    typical = likeness > np.minimum(usual, np.float32(_TYPICAL_CORRELATION))
+    typical |= ~typical.any(axis=1, keepdims=True)
+    chosen = [rows[which] for rows, which in zip(segments_mv, typical, strict=True)]
+    mean_mv, spread_mv = (np.stack([of(c, axis=0) for c in chosen]) for of in (np.mean, np.std))
+    sizes_mv = np.ptp(qrs_mv, axis=2)
+    height_mv = np.median(sizes_mv, axis=1, keepdims=True) + np.float32(_FLOOR_MV)
+    residual_mv = _without_beats(traces_mv, peaks, mean_mv)
     intervals_s = np.diff(peaks) / RATE_HZ
-    rhythm = np.column_stack(
+    timing = _interval_features(intervals_s)
+    pace, count = np.log(np.median(intervals_s) / _TYPICAL_RR_S), len(peaks) / MAX_BEATS
+    rhythm = np.concatenate(
         [
-            _interval_features(intervals_s),
-            likeness,
-            np.log(np.ptp(qrs_mv, axis=1) / height_mv + 0.1),
-        ]
+            np.broadcast_to(timing, (len(traces_mv), *timing.shape)),
+            likeness[..., None],
+            np.log(sizes_mv / height_mv + 0.1)[..., None],
+        ],
+        axis=2,
     )
     window = np.concatenate(
         [
             mean_mv / height_mv,
             spread_mv / height_mv,
             _spectrum(residual_mv / height_mv),
-            [np.log(height_mv), np.log(np.median(intervals_s) / _TYPICAL_RR_S)],
-            [len(peaks) / MAX_BEATS],
-        ]
+            np.log(height_mv),
+            np.tile([pace, count], (len(traces_mv), 1)),
+        ],
+        axis=1,
     )
     return AfInputs(
-        segments=np.clip(segments_mv / height_mv, -_CLIP, _CLIP).astype(np.float32)[None],
-        rhythm=rhythm.astype(np.float32)[None],
-        window=np.clip(window, -10, 10).astype(np.float32)[None],
-        present=np.ones((1, len(peaks)), np.bool_),
+        segments=np.clip(segments_mv / height_mv[..., None], -_CLIP, _CLIP).astype(np.float32),
+        rhythm=rhythm.astype(np.float32),
+        window=np.clip(window, -10, 10).astype(np.float32),
+        present=np.ones(likeness.shape, np.bool_),
     )
 
 
@@ -98,9 +106,9 @@ def stacked(parts: list[AfInputs]) -> AfInputs:
     longest = max(part.present.shape[1] for part in parts)
 
     def padded(array: NDArray[np.generic]) -> NDArray[np.generic]:
-        fill = [(0, 0)] * array.ndim
-        fill[1] = (0, longest - array.shape[1])
-        return np.pad(array, fill)
+        filled = np.zeros((len(array), longest, *array.shape[2:]), array.dtype)
+        filled[:, : array.shape[1]] = array
+        return filled
 
     return AfInputs(
         segments=np.concatenate([padded(p.segments) for p in parts]),
@@ -110,18 +118,19 @@ def stacked(parts: list[AfInputs]) -> AfInputs:
     )
 
 
-def _segments(trace_mv: Array, peaks: NDArray[np.int64]) -> Array:
-    """`(n_beats, BEFORE + AFTER)`, each around its own median; the ends repeat their last value."""
-    padded = np.pad(trace_mv, (BEFORE, AFTER), mode="edge")
-    segments: Array = sliding_window_view(padded, BEFORE + AFTER)[peaks]
-    return segments - np.median(segments, axis=1, keepdims=True)
+def _segments(traces_mv: Array, peaks: NDArray[np.int64]) -> Array:
+    """`(L, n_beats, BEFORE + AFTER)`, each around its own median; ends repeat their last value."""
+    around = np.clip(peaks[:, None] + np.arange(-BEFORE, AFTER), 0, traces_mv.shape[1] - 1)
+    segments: Array = traces_mv[:, around]
+    return segments - np.median(segments, axis=2, keepdims=True)
 
 
 def _correlations(beats: Array, template: Array) -> Array:
-    beats = beats - beats.mean(axis=1, keepdims=True)
-    template = template - template.mean()
-    norm = np.linalg.norm(beats, axis=1) * np.linalg.norm(template)
-    correlations: Array = beats @ template / (norm + 1e-6)
+    """`(L, n_beats)` of `(L, n_beats, n)` with `(L, 1, n)`."""
+    beats = beats - beats.mean(axis=2, keepdims=True)
+    template = template - template.mean(axis=2, keepdims=True)
+    norm = np.linalg.norm(beats, axis=2) * np.linalg.norm(template, axis=2)
+    correlations: Array = np.sum(beats * template, axis=2) / (norm + 1e-6)
     return correlations
 
 
@@ -146,25 +155,25 @@ def _interval_features(intervals_s: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([*irregularity, *alike, pairs_alike, both, step, inner])
 
 
-def _without_beats(trace_mv: Array, peaks: NDArray[np.int64], beat_mv: Array) -> Array:
+def _without_beats(traces_mv: Array, peaks: NDArray[np.int64], beat_mv: Array) -> Array:
     """Take the averaged beat out at every R peak; where beats overlap, the later one's P counts."""
-    n = len(trace_mv)
-    expected = np.zeros(n + BEFORE + AFTER, np.float32)
+    n_leads, n = traces_mv.shape
+    expected = np.zeros((n_leads, n + BEFORE + AFTER), np.float32)
     half_way = np.append((peaks[:-1] + peaks[1:] + 1) // 2, n)
     start = 0
     for peak, end in zip(peaks, half_way, strict=True):
         first, last = max(start, peak - BEFORE), min(end, peak + AFTER)
-        expected[first:last] = beat_mv[first - peak + BEFORE : last - peak + BEFORE]
+        expected[:, first:last] = beat_mv[:, first - peak + BEFORE : last - peak + BEFORE]
         start = end
-    return trace_mv - expected[:n]
+    return traces_mv - expected[:, :n]
 
 
 def _spectrum(residual: Array) -> Array:
-    """Log power of the residual in lines of 0.78 Hz, the median over half-overlapping stretches."""
-    if len(residual) < _SPECTRUM_N:
-        residual = np.pad(residual, (0, _SPECTRUM_N - len(residual)))
-    pieces = sliding_window_view(residual, _SPECTRUM_N)[:: _SPECTRUM_N // 2]
-    pieces = (pieces - pieces.mean(axis=1, keepdims=True)) * np.hanning(_SPECTRUM_N)
-    power = np.abs(np.fft.rfft(pieces, axis=1)) ** 2 / _SPECTRUM_N
-    lines: Array = np.log(np.median(power, axis=0)[_SPECTRUM_LINES] + 1e-5)
+    """Log power of residuals `(L, n)` in lines of 0.78 Hz: the median over stretches."""
+    if residual.shape[1] < _SPECTRUM_N:
+        residual = np.pad(residual, ((0, 0), (0, _SPECTRUM_N - residual.shape[1])))
+    pieces = sliding_window_view(residual, _SPECTRUM_N, axis=1)[:, :: _SPECTRUM_N // 2]
+    pieces = (pieces - pieces.mean(axis=2, keepdims=True)) * _HANNING
+    power = np.abs(np.fft.rfft(pieces, axis=2)) ** 2 / _SPECTRUM_N
+    lines: Array = np.log(np.median(power, axis=1)[:, _SPECTRUM_LINES] + 1e-5)
     return lines
