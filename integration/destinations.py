@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
+from db.store import Store
 from integration.config import DestinationSettings
+from integration.fhir.before import Before, History, before, nothing_before
 from integration.fhir.client import FhirClient
 from integration.fhir.codes import Json
 from integration.fhir.sending import Exclusively, FhirSender
@@ -24,7 +27,10 @@ Destination = Callable[[Json], str]
 
 
 def open_destination(
-    settings: DestinationSettings, keys: Path, exclusively: Exclusively
+    settings: DestinationSettings,
+    keys: Path,
+    exclusively: Exclusively,
+    history: History = nothing_before,
 ) -> Destination:
     """Return what sends a report there; it connects when it is used, and threads may share it.
 
@@ -32,14 +38,25 @@ def open_destination(
         settings: of the destination.
         keys: folder of our signing keys.
         exclusively: a lock by name among all workers.
+        history: tells what a FHIR server had of a report before.
     """
     match settings:
         case FhirDestinationSettings():
-            return FhirSender(fhir_client(settings, keys), settings, exclusively).send
+            return FhirSender(fhir_client(settings, keys), settings, exclusively, history).send
         case OruDestinationSettings():
             return _oru(settings)
         case KafkaDestinationSettings():
             return _kafka(settings)
+
+
+def history_of(store: Store, destination: str) -> History:
+    """Return what tells what a destination had of a report before."""
+
+    def look(exam_id: UUID) -> Before:
+        ends = store.deliveries_of(exam_id)
+        return before(ends, destination, lambda: store.versions_of(exam_id))
+
+    return look
 
 
 def fhir_client(fhir: FhirDestinationSettings, keys: Path) -> FhirClient:

@@ -59,6 +59,8 @@ HINTS: dict[str, str] = {
     "then replay the stage deliver.",
     "destination-misconfigured": "Nothing takes reports at this address: see base_url and style; "
     "then replay the stage deliver.",
+    "destination-conflict": "Somebody changed the report at the destination: have it tell us "
+    "(`[sources]`, PUT, ORU^R01) or change it back there; then replay the stage deliver.",
     "token-refused": "Register our keys (/.well-known/jwks.json) and client_id at the server, see "
     "scope; `hisbundle keys list`; then replay the stage deliver.",
     "patient-unknown-there": "The destination knows no such patient: see patient_systems, or wait "

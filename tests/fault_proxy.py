@@ -43,13 +43,24 @@ class Handler(BaseHTTPRequestHandler):
             status, *wait = fault if isinstance(fault, tuple) else (fault,)
             self.answer(status, {"Retry-After": str(wait[0])} if wait else {}, b"")
             return
-        headers = {k: v for k, v in self.headers.items() if k not in ("Host", "Connection")}
-        url = self.to.behind + self.path.removeprefix(urlsplit(self.to.url).path)
-        told = httpx.post(url, content=body, headers=headers, trust_env=False, timeout=60)
+        told = self.forwarded(body)
         if fault == "drop":
             self.close_connection = True
             return
-        kept = ("Content-Type", "Location")
+        self.pass_on(told)
+
+    def do_GET(self):
+        self.pass_on(self.forwarded())
+
+    def forwarded(self, body=None):
+        headers = {k: v for k, v in self.headers.items() if k not in ("Host", "Connection")}
+        url = self.to.behind + self.path.removeprefix(urlsplit(self.to.url).path)
+        return httpx.request(
+            self.command, url, content=body, headers=headers, trust_env=False, timeout=60
+        )
+
+    def pass_on(self, told):
+        kept = ("Content-Type", "Location", "ETag")
         headers = {name: told.headers[name] for name in kept if name in told.headers}
         self.answer(told.status_code, headers, told.content)
 

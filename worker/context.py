@@ -9,7 +9,7 @@ from celery import Celery
 from db.store import Store
 from integration.config import Settings
 from integration.database import open_store
-from integration.destinations import Destination, open_destination
+from integration.destinations import Destination, history_of, open_destination
 from integration.queue import Bell
 from model.assessor import Assessor
 from worker.pipeline import Retry
@@ -61,7 +61,10 @@ class Context:
         """Name -> what sends a report there."""
         given = self.settings.destinations
         keys, exclusively = self.settings.keys_folder, self.store.exclusively
-        return {name: open_destination(own, keys, exclusively) for name, own in given.items()}
+        return {
+            name: open_destination(own, keys, exclusively, history_of(self.store, name))
+            for name, own in given.items()
+        }
 
     @cached_property
     def retry(self) -> Retry:

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from db.records import StoredReport
 from db.reviews import Decision, Review
+from integration.errors import Refused
 from integration.fhir import codes
 from integration.fhir.codes import Json
 from integration.fhir.confirming import MAX_CHARACTERS, MAX_CODES, concept_in, reviewer_in
@@ -73,6 +74,21 @@ def amending_review(
         raise report.refusal("decision-malformed", detail, "conclusion")
     review = Review(decision, reviewer_in(interpreters[0]), at, text, _codes(report, decision))
     return None if any(review.repeats(version.review) for version in versions) else review
+
+
+def says_nothing_new(resource: Json, versions: Sequence[StoredReport]) -> bool:
+    """Tell whether a report as another system holds it tells nothing that we do not know.
+
+    Args:
+        resource: DiagnosticReport; some systems keep no conclusion.
+        versions: ours, the newest first.
+    """
+    if not resource.get("conclusion") and resource.get("status") in {v.status for v in versions}:
+        return True
+    try:
+        return amending_review(resource, versions, versions[0].issued_at) is None
+    except Refused:
+        return False
 
 
 def check_same_patient(told_on: Element, known: Json) -> None:

@@ -16,6 +16,7 @@ is another one than we think, is the administrator's to mend.
 | 2xx, but no readable transaction-response          | TryLater | `destination-answer-invalid` |
 | 401, 403                                           | Refused  | `destination-denied`         |
 | redirects, 404, 405, 410, 415, of the whole        | Refused  | `destination-misconfigured`  |
+| 409, 412 of what was sent with If-Match            | Refused  | `destination-conflict`       |
 | every other status                                 | Refused  | `destination-refused`        |
 
 An entry's status counts like the response's own. Proxies and additional certificate authorities
@@ -42,6 +43,8 @@ MAX_RESPONSE_BYTES = 4 * 2**20
 _UNAVAILABLE = {429, 502, 503, 504}
 _TRANSIENT = {408, 409, 425}
 _DENIED = {401, 403}
+_GONE = {404, 410}
+_CONFLICT = {409, 412}  # which of the two depends on the server
 _MISCONFIGURED = {*range(300, 400), 404, 405, 410, 415}
 _FHIR_JSON = "application/fhir+json"
 _MAX_ISSUES = 3
@@ -51,19 +54,21 @@ _ISSUE_CODE = re.compile(r"[a-z-]{1,30}")
 _PATH = re.compile(r"[A-Za-z]+(\.[A-Za-z]+(\[(x|\d{1,3})\])?|\.\d{1,3})*")
 _LOCATION = re.compile(r"(?:^|/)([A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/|$)")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_TAG = re.compile(r'(?:W/)?"[A-Za-z0-9._-]{1,64}"')
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a resource is, `Kind/id`, and the status with which it came there."""
+    """Where a resource is, `Kind/id`, with which status it came there, and its ETag or ""."""
 
     status: int
     reference: str
+    tag: str = ""
 
     @property
     def told(self) -> str:
-        """Both in short."""
-        return f"{self.status} {self.reference}"
+        """All in short."""
+        return f"{self.status} {self.reference} {self.tag}".rstrip()
 
 
 class FhirClient:
@@ -110,6 +115,8 @@ class FhirClient:
         """
         response, body = self._exchange("POST", self._url, orjson.dumps(sendable(bundle)))
         answer = _parsed(body)
+        if any("ifMatch" in entry["request"] for entry in bundle["entry"]):
+            _judge_match(response.status_code)
         _judge_whole(response.status_code, answer, response.headers.get("retry-after"))
         return _read_answer(bundle, answer)
 
@@ -125,13 +132,20 @@ class FhirClient:
         url = f"{self._url}/{asked['url']}"
         if asked["method"] == "POST":
             headers["If-None-Exist"] = condition_of(entry)
+        elif "ifMatch" in asked:
+            headers["If-Match"] = asked["ifMatch"]
         else:
             url = f"{self._url}/{asked['url'].partition('?')[0]}?{condition_of(entry)}"
         content = orjson.dumps(entry["resource"])
         response, body = self._exchange(asked["method"], url, content, headers)
         answer = _parsed(body)
         status = response.status_code
+        if "ifMatch" in asked:
+            _judge_match(status)
         _judge_whole(status, answer, response.headers.get("retry-after"))
+        tag = _tag(response.headers.get("etag"))
+        if "ifMatch" in asked:
+            return Place(status, asked["url"], tag)
         kind = entry["resource"]["resourceType"]
         id_ = _id_in(response.headers.get("location"), kind) or _id_of(answer, kind)
         if id_ is None:
@@ -139,7 +153,23 @@ class FhirClient:
             if len(found) != 1:
                 raise _invalid("it does not tell where the resource is")
             id_ = found[0]
-        return Place(status, f"{kind}/{id_}")
+        return Place(status, f"{kind}/{id_}", tag)
+
+    def read(self, reference: str) -> tuple[Json, str] | None:
+        """Return a resource, `Kind/id`, and its ETag or ""; None where it is not there any more.
+
+        Raises:
+            TryLater: see the table above.
+            Refused: see the table above.
+        """
+        response, body = self._exchange("GET", f"{self._url}/{reference}")
+        if response.status_code in _GONE:
+            return None
+        answer = _parsed(body)
+        _judge_whole(response.status_code, answer, response.headers.get("retry-after"))
+        if not isinstance(answer, dict):
+            raise _invalid("not a resource")
+        return answer, _tag(response.headers.get("etag"))
 
     def search(self, kind: str, parameters: dict[str, str]) -> list[str]:
         """Return the ids of what a search finds, of its first page.
@@ -229,6 +259,12 @@ def _judge(status: int, outcome: object) -> None:
     raise Refused("destination-refused", detail)
 
 
+def _judge_match(status: int) -> None:
+    """Raise where something else may stand there than what is to be written over."""
+    if status in _CONFLICT:
+        raise Refused("destination-conflict", f"status {status}: it was changed there")
+
+
 def _judge_whole(status: int, outcome: object, retry_after: str | None) -> None:
     """Return on success of the request, raise otherwise."""
     detail = f"status {status}{_issues(outcome)}"
@@ -261,13 +297,19 @@ def _read_answer(bundle: Json, answer: object) -> str:
             raise _invalid("an entry without a status")
         _judge(status, response.get("outcome"))
         if asked["resource"]["resourceType"] == "DiagnosticReport":
-            told = _told(status, response.get("location"))
+            told = _told(status, response)
     return told
 
 
-def _told(status: int, location: object) -> str:
-    id_ = _id_in(location, "DiagnosticReport")
-    return f"{status} DiagnosticReport/{id_}" if id_ else str(status)
+def _told(status: int, response: Json) -> str:
+    id_ = _id_in(response.get("location"), "DiagnosticReport")
+    if id_ is None:
+        return str(status)
+    return Place(status, f"DiagnosticReport/{id_}", _tag(response.get("etag"))).told
+
+
+def _tag(value: object) -> str:
+    return value if isinstance(value, str) and _TAG.fullmatch(value) else ""
 
 
 def _id_in(location: object, kind: str) -> str | None:

@@ -104,7 +104,7 @@ def sendable(bundle: Json) -> Json:
     """Return a Bundle as it leaves: what is updated by its identifier goes without our id."""
     entries = [
         entry | {"resource": {k: v for k, v in entry["resource"].items() if k != "id"}}
-        if entry["request"]["method"] == "PUT"
+        if entry["request"]["method"] == "PUT" and "?" in entry["request"]["url"]
         else entry
         for entry in bundle["entry"]
     ]

@@ -2,14 +2,17 @@
 
 Each may be repeated from its beginning: what is there already is found by its identifier. A Device,
 which many reports share, is created before all else by one worker at a time, since servers whose
-conditional create is not atomic would get two of it from two first reports.
+conditional create is not atomic would get two of it from two first reports. A later version of a
+report is written over the one that we know to be there, see `before`.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import cast
+from uuid import UUID
 
-from integration.errors import Refused
+from integration.errors import Refused, TryLater
+from integration.fhir.before import Before, History, Standing, matched, matching, nothing_before
 from integration.fhir.client import FhirClient, Place
 from integration.fhir.codes import Json
 from integration.fhir.profiles import condition_of, document, identifier_of, millennium_report
@@ -26,9 +29,14 @@ class FhirSender:
     """Sends reports to one FHIR server; threads may share it."""
 
     def __init__(
-        self, client: FhirClient, settings: FhirDestinationSettings, exclusively: Exclusively
+        self,
+        client: FhirClient,
+        settings: FhirDestinationSettings,
+        exclusively: Exclusively,
+        history: History = nothing_before,
     ) -> None:
         self._client = client
+        self._history = history
         self._settings = settings
         self._exclusively = exclusively
         self._devices: set[str] = set()
@@ -46,15 +54,45 @@ class FhirSender:
         Raises:
             TryLater: see `client`, `smart`.
             Refused: see `client`, `smart`, `profiles`; `patient-unknown-there`,
-                `patient-ambiguous-there`.
+                `patient-ambiguous-there`, `destination-conflict`.
         """
-        return self._send(bundle)
+        known = self._history(_exam_id(bundle))
+        try:
+            return self._send(bundle, known.standing)
+        except Refused as error:
+            if error.reason != "destination-conflict" or known.standing is None:
+                raise
+            standing = self._newer(known, known.standing, error)
+        try:
+            return self._send(bundle, standing)
+        except Refused as error:
+            if error.reason != "destination-conflict":
+                raise
+            raise TryLater("destination-busy", "it is being changed there") from None
 
-    def _as_transaction(self, bundle: Json) -> str:
+    def _newer(self, known: Before, former: Standing, error: Refused) -> Standing | None:
+        """Return what may be written over instead; None: it is not there any more.
+
+        Raises:
+            TryLater: what we know of stands there.
+            Refused: what stands there is something else.
+        """
+        found = self._client.read(former.reference)
+        if found is None:
+            return None
+        resource, tag = found
+        if tag == former.tag:  # it was refused for another reason, such as a lock
+            raise TryLater("destination-busy", error.detail)
+        if not known.is_known(resource):
+            detail = "somebody has changed the report there, and not told us"
+            raise Refused("destination-conflict", detail)
+        return Standing(former.reference, tag) if tag else None
+
+    def _as_transaction(self, bundle: Json, standing: Standing | None) -> str:
         for entry in bundle["entry"]:
             if entry["resource"]["resourceType"] == "Device":
                 self._ensure(entry)
-        return self._client.post_transaction(bundle)
+        return self._client.post_transaction(matching(bundle, standing))
 
     def _ensure(self, entry: Json) -> None:
         condition = condition_of(entry)
@@ -67,10 +105,10 @@ class FhirSender:
                 return  # not by itself; the transaction tells what is wrong, if anything is
         self._devices.add(condition)
 
-    def _singly(self, bundle: Json) -> str:
+    def _singly(self, bundle: Json, standing: Standing | None) -> str:
         places: dict[str, str] = {}
         told = ""
-        for entry in sorted(sendable(bundle)["entry"], key=_rank):
+        for entry in sorted(sendable(matching(bundle, standing))["entry"], key=_rank):
             resource = _resolved(entry["resource"], places)
             place = self._written(entry | {"resource": resource})
             if "fullUrl" in entry:
@@ -85,12 +123,11 @@ class FhirSender:
         with self._exclusively(f"device {self._settings.base_url} {condition_of(entry)}"):
             return self._client.write(entry)
 
-    def _as_report(self, bundle: Json) -> str:
-        return self._about_known_patient(
-            millennium_report(bundle, self._settings.results_interpreter)
-        )
+    def _as_report(self, bundle: Json, standing: Standing | None) -> str:
+        entry = millennium_report(bundle, self._settings.results_interpreter)
+        return self._about_known_patient(matched(entry, standing))
 
-    def _as_document(self, bundle: Json) -> str:
+    def _as_document(self, bundle: Json, _: Standing | None) -> str:
         entry = document(bundle)
         if self._settings.patient_systems:
             return self._about_known_patient(entry)
@@ -107,6 +144,12 @@ class FhirSender:
             raise Refused("patient-ambiguous-there", f"the server has {len(found)} such patients")
         subject = {"reference": f"Patient/{found[0]}"}
         return self._client.write(entry | {"resource": resource | {"subject": subject}}).told
+
+
+def _exam_id(bundle: Json) -> UUID:
+    reports = (e["resource"] for e in bundle["entry"])
+    report = next(r for r in reports if r["resourceType"] == "DiagnosticReport")
+    return UUID(report["identifier"][0]["value"])
 
 
 def _rank(entry: Json) -> int:

@@ -21,6 +21,8 @@ from integration.fhir_intake import FhirIntake
 from integration.fhir_source import FhirSource, Reading
 from integration.review import Reviews
 from tests.fhir_observations import bundle, component, observation
+from tests.fhir_server import running_fhir_server
+from tests.patience import PATIENCE_S
 
 BY = {"resultsInterpreter": [{"identifier": {"value": "7"}}]}
 ECG = observation([component("I", list(range(100)))])
@@ -220,19 +222,29 @@ def test_an_archive_decides_nothing(store, exam_id):
     assert statuses(store, exam_id) == ["preliminary"]
 
 
-def test_an_ehr_is_read_for_what_was_decided_there(fhir_server, intake, store, exam_id):
+@pytest.fixture
+def server(tmp_path):
+    """An EHR that has the reports of no other test."""
+    folder = tmp_path / "ehr"
+    folder.mkdir()
+    with running_fhir_server(folder) as url:
+        yield url
+
+
+def test_an_ehr_is_read_for_what_was_decided_there(server, intake, store, exam_id):
     began = datetime.now(UTC) - timedelta(minutes=1)
-    client = FhirClient(fhir_server)
+    client = FhirClient(server)
     client.post_transaction(store.read_report(exam_id).bundle)
     queries = ("Communication?status=completed", "DiagnosticReport?status=final,amended")
     reading = Reading("ehr", queries, overlap_s=60, settle_s=0, since=began)
-    reader = SourceClient(fhir_server)
+    reader = SourceClient(server)
     source = FhirSource(reading, reader, intake, store)
 
     def change(kind, key, **changes):
         (id_,) = client.search(kind, {"identifier": f"urn:hisbundle:id|{key}"})
-        url = f"{fhir_server}/{kind}/{id_}"
-        httpx.put(url, json=httpx.get(url).json() | changes).raise_for_status()
+        url = f"{server}/{kind}/{id_}"
+        now = httpx.get(url, timeout=PATIENCE_S).json()
+        httpx.put(url, json=now | changes, timeout=PATIENCE_S).raise_for_status()
         read()
 
     def read():

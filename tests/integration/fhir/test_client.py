@@ -53,8 +53,8 @@ def test_posted_twice_there_once(client, bundle, new_exam, fhir_server):
     first, second = client.post_transaction(bundle), client.post_transaction(bundle)
     token = f"urn:hisbundle:id|{new_exam.id}"
     (report,) = search(fhir_server, "DiagnosticReport", identifier=token)
-    assert first == f"201 DiagnosticReport/{report['id']}"
-    assert second == f"200 DiagnosticReport/{report['id']}"
+    assert first == f'201 DiagnosticReport/{report["id"]} W/"1"'
+    assert second == f'200 DiagnosticReport/{report["id"]} W/"1"'
     assert report["meta"]["versionId"] == "1"
     (provenance,) = search(fhir_server, "Provenance", target=f"DiagnosticReport/{report['id']}")
     (device,) = search(fhir_server, "Device", identifier=f"urn:hisbundle:model|{'5e' * 32}")

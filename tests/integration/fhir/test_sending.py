@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from integration.errors import Refused
+from integration.fhir.before import Before, Standing, nothing_before
 from integration.fhir.client import FhirClient
 from integration.fhir.report import attach_page, build_report
+from integration.fhir.revision import following
 from integration.fhir.sending import FhirSender
 from integration.fhir.settings import FhirDestinationSettings
 from model.findings import ModelIdentity
@@ -54,10 +56,10 @@ def one_at_a_time():
 def sender(fhir_server, one_at_a_time):
     clients = []
 
-    def make(**values):
+    def make(history=nothing_before, **values):
         settings = FhirDestinationSettings(kind="fhir", base_url=fhir_server, **values)
         clients.append(FhirClient(fhir_server))
-        return FhirSender(clients[-1], settings, one_at_a_time)
+        return FhirSender(clients[-1], settings, one_at_a_time, history)
 
     yield make
     for client in clients:
@@ -83,7 +85,7 @@ def test_a_report_and_all_it_refers_to_are_there_once(sender, bundle, new_exam, 
     send = sender(style=style).send
     first = send(bundle)
     assert first.startswith("201 DiagnosticReport/")
-    assert send(bundle) == first.replace("201", "200")
+    assert send(bundle) == first.replace("201", "200", 1)
     token = f"urn:hisbundle:id|{new_exam.id}"
     (report,) = search(fhir_server, "DiagnosticReport", identifier=token)
     kinds = [result["reference"].partition("/")[0] for result in report["result"]]
@@ -106,7 +108,7 @@ def test_single_creates_go_on_where_they_were_cut_off(sender, bundle, new_exam, 
 
 def test_a_later_version_updates_what_is_there(sender, bundle, new_exam, fhir_server):
     one = sender(style="single")
-    place = one.send(bundle).partition(" ")[2]
+    place = one.send(bundle).split()[1]
     later = []
     for entry in bundle["entry"]:
         resource, request = entry["resource"], entry["request"]
@@ -115,7 +117,7 @@ def test_a_later_version_updates_what_is_there(sender, bundle, new_exam, fhir_se
             resource = resource | {"status": "final"}
             request = {"method": "PUT", "url": key}
         later.append(entry | {"resource": resource, "request": request})
-    assert one.send({**bundle, "entry": later}) == f"200 {place}"
+    assert one.send({**bundle, "entry": later}) == f'200 {place} W/"2"'
     report = httpx.get(f"{fhir_server}/{place}", timeout=PATIENCE_S).json()
     assert (report["status"], report["meta"]["versionId"]) == ("final", "2")
 
@@ -153,7 +155,7 @@ def test_a_document_alone(sender, bundle, new_exam, fhir_server):
     send = sender(style="document").send
     first = send(bundle)
     assert first.startswith("201 DocumentReference/")
-    assert send(bundle) == first.replace("201", "200")
+    assert send(bundle) == first.replace("201", "200", 1)
     token = f"urn:hisbundle:id|{new_exam.id}"
     (found,) = search(fhir_server, "DocumentReference", identifier=token)
     assert found["subject"]["identifier"]["value"] == new_exam.patient.identifier
@@ -186,3 +188,28 @@ def test_the_servers_own_patient_is_found_and_never_guessed(
 def test_without_a_system_nobody_is_looked_up(sender, bundle):
     with pytest.raises(Refused, match="patient-system-unknown"):
         sender(preset="millennium").send(bundle)
+
+
+@pytest.mark.parametrize("values", [{"style": "single"}, {"preset": "millennium"}])
+def test_a_later_version_is_written_over_what_is_known_to_be_there(
+    sender, bundle, new_exam, fhir_server, values
+):
+    patient(fhir_server, new_exam.patient.identifier)
+    answers = [""]
+
+    def history(_):
+        return Before(Standing.told_in(answers[-1]), lambda there: there["status"] == "preliminary")
+
+    one = sender(patient_systems=SYSTEMS, history=history, **values)
+    later = following(bundle, bundle)
+    answers += [one.send(bundle), ""]
+    answers.append(one.send(later))  # by identifier: nothing is known
+    place, tag = answers[-1].split()[1:]
+    assert tag == 'W/"2"'
+    same = httpx.get(f"{fhir_server}/{place}", timeout=PATIENCE_S).json()
+    httpx.put(f"{fhir_server}/{place}", json=same, timeout=PATIENCE_S)
+    assert one.send(later) == f'200 {place} W/"4"'
+    theirs = httpx.get(f"{fhir_server}/{place}", timeout=PATIENCE_S).json() | {"status": "final"}
+    httpx.put(f"{fhir_server}/{place}", json=theirs, timeout=PATIENCE_S)
+    with pytest.raises(Refused, match="destination-conflict"):
+        one.send(later)
