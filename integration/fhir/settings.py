@@ -9,6 +9,13 @@ from integration.sections import Section, is_loopback
 
 Query = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]+(\?\S+)?$", max_length=500)]
 
+RolesClaim = Annotated[str, StringConstraints(pattern=r"^[\w-]+(\.[\w-]+)*$", max_length=200)]
+ROLES_CLAIM = Field(
+    None,
+    description="claim with roles (viewer, operator, admin), beside the scopes; with dots where it "
+    "lies deeper; unset: roles give nothing",
+)
+
 
 class JwtSettings(Section):
     """Bearer tokens that their issuer signed."""
@@ -16,6 +23,7 @@ class JwtSettings(Section):
     issuer: str = Field(min_length=1, description="`iss` of every token")
     audience: str = Field(min_length=1, description="has to be in `aud`")
     jwks: str = Field(min_length=1, description="URL or file of the issuer's public keys")
+    roles_claim: RolesClaim | None = ROLES_CLAIM
 
 
 class IntrospectionSettings(Section):
@@ -27,6 +35,7 @@ class IntrospectionSettings(Section):
     cache_s: float = Field(
         60.0, ge=0, description="how long an answer is believed; so long lives a withdrawn token"
     )
+    roles_claim: RolesClaim | None = ROLES_CLAIM
 
 
 class HttpSettings(Section):

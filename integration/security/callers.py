@@ -25,6 +25,7 @@ from pydantic import SecretStr
 
 from integration.errors import ConfigError, TryLater
 from integration.fhir.settings import HttpSettings
+from integration.security.roles import scopes_of
 from integration.security.scopes import Need, given
 
 ALGORITHMS = [*("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "ES256", "ES384", "EdDSA"]
@@ -106,11 +107,10 @@ def callers_of(
     if settings.token is not None:
         found.append(StaticToken(settings.token))
     if (jwt := settings.jwt) is not None:
-        found.append(SignedTokens(jwt.issuer, jwt.audience, jwt.jwks))
+        found.append(SignedTokens(jwt.issuer, jwt.audience, jwt.jwks, roles=jwt.roles_claim))
     if (asked := settings.introspection) is not None:
-        found.append(
-            IntrospectedTokens(asked.url, asked.client_id, asked.client_secret, asked.cache_s)
-        )
+        known = (asked.url, asked.client_id, asked.client_secret, asked.cache_s)
+        found.append(IntrospectedTokens(*known, roles=asked.roles_claim))
     brings = frozenset({"system/Observation.c"})
     for name, token in notifiers.items():
         found.append(StaticToken(token, Caller(f"source:{name}", brings)))
@@ -135,7 +135,13 @@ class SignedTokens:
     """JWTs of one issuer."""
 
     def __init__(
-        self, issuer: str, audience: str, jwks: str, clock: Clock = time.monotonic
+        self,
+        issuer: str,
+        audience: str,
+        jwks: str,
+        clock: Clock = time.monotonic,
+        *,
+        roles: str | None = None,
     ) -> None:
         """Take what every token is compared with.
 
@@ -144,11 +150,12 @@ class SignedTokens:
             audience: has to be in `aud`.
             jwks: URL or file of the issuer's public keys.
             clock: seconds.
+            roles: claim with roles, a name or a path of names with dots; None: they have none.
 
         Raises:
             ConfigError: `jwks-unusable`: a file that has no keys. A URL is asked when needed.
         """
-        self._issuer, self._audience = issuer, audience
+        self._issuer, self._audience, self._roles = issuer, audience, roles
         self._keys = _Keys(jwks, clock)
 
     def caller(self, token: str) -> Caller | None:
@@ -169,7 +176,7 @@ class SignedTokens:
             )
         except jwt.PyJWTError:
             return None
-        return Caller(_name(claims), _scopes(claims))
+        return Caller(_name(claims), _scopes(claims, self._roles))
 
 
 class IntrospectedTokens:
@@ -182,6 +189,8 @@ class IntrospectedTokens:
         client_secret: SecretStr,
         cache_s: float,
         clock: Clock = time.monotonic,
+        *,
+        roles: str | None = None,
     ) -> None:
         """Take where to ask.
 
@@ -191,10 +200,11 @@ class IntrospectedTokens:
             client_secret: our secret there.
             cache_s: how long an answer is believed; so long lives a token that was withdrawn.
             clock: seconds.
+            roles: as for `SignedTokens`.
         """
         basic = httpx.BasicAuth(client_id, client_secret.get_secret_value())
         self._http = httpx.Client(timeout=_TIMEOUT_S, auth=basic, follow_redirects=False)
-        self._url, self._cache_s, self._clock = url, cache_s, clock
+        self._url, self._cache_s, self._clock, self._roles = url, cache_s, clock, roles
         self._known: dict[bytes, tuple[float, Caller | None]] = {}
         self._lock = threading.Lock()
 
@@ -208,7 +218,7 @@ class IntrospectedTokens:
         claims = self._ask(token)
         lives_s, found = self._cache_s, None
         if claims.get("active") is True:
-            found = Caller(_name(claims), _scopes(claims))
+            found = Caller(_name(claims), _scopes(claims, self._roles))
             expires = claims.get("exp")
             if isinstance(expires, int | float):
                 lives_s = min(lives_s, expires - time.time())
@@ -304,7 +314,17 @@ def _name(claims: dict[str, Any]) -> str:
     return next((name for name in named if isinstance(name, str) and name), "unnamed")
 
 
-def _scopes(claims: dict[str, Any]) -> frozenset[str]:
-    told = claims.get("scope", claims.get("scp", ""))
+def _scopes(claims: dict[str, Any], roles: str | None) -> frozenset[str]:
+    scopes = frozenset(_words(claims.get("scope", claims.get("scp", ""))))
+    if roles is None:
+        return scopes
+    node: object = claims
+    for name in roles.split("."):
+        node = node.get(name) if isinstance(node, dict) else None
+    return scopes | scopes_of(_words(node))
+
+
+def _words(told: object) -> list[str]:
+    """Return the words of a string, or the strings of a list."""
     words = told.split() if isinstance(told, str) else told if isinstance(told, list) else []
-    return frozenset(word for word in words if isinstance(word, str))
+    return [word for word in words if isinstance(word, str)]

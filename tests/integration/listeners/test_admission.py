@@ -13,6 +13,7 @@ from starlette.routing import Route
 from integration.errors import TryLater
 from integration.listeners.admission import Admission, caller_of
 from integration.security.callers import Caller, Callers, StaticToken
+from integration.security.roles import scopes_of
 
 WRITER = "writer-token-of-some-length"
 READER = "reader-token-of-some-length"
@@ -103,6 +104,20 @@ def test_an_issuer_that_is_away():
     answer = ask("/fhir", WRITER, callers=Callers(Away()))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert ask("/fhir", callers=Callers(Away())).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "status"),
+    [
+        ("viewer", "/metrics", 200),
+        ("viewer", "/fhir/DiagnosticReport", 403),
+        ("operator", "/fhir/DiagnosticReport", 200),
+        ("nobody", "/fhir/DiagnosticReport", 403),
+    ],
+)
+def test_roles(role, path, status):
+    callers = Callers(StaticToken(SecretStr(READER), Caller("x", scopes_of([role]))))
+    assert ask(path, READER, callers=callers).status_code == status
 
 
 def test_on_loopback_perhaps_everybody():

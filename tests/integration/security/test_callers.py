@@ -234,6 +234,39 @@ def test_callers_of_the_settings(jwks_file):
         callers_of(HttpSettings(jwt=broken))
 
 
+@pytest.mark.parametrize(
+    ("claim", "claims"),
+    [
+        ("roles", {"roles": ["operator", "offline_access"]}),
+        ("roles", {"roles": "operator"}),
+        (
+            "resource_access.hisbundle.roles",
+            {"resource_access": {"hisbundle": {"roles": ["operator"]}}},
+        ),
+    ],
+)
+def test_roles_stand_beside_the_scopes(jwks_file, claim, claims):
+    settings = {"issuer": ISSUER, "audience": AUDIENCE, "jwks": str(jwks_file)}
+    callers = callers_of(HttpSettings(jwt=JwtSettings(**settings, roles_claim=claim)))
+    both = {"system/Observation.c", "openid", "system/*.crus"}
+    assert callers.caller(f"Bearer {token(**claims)}").scopes == both
+    assert callers.caller(f"Bearer {token()}").scopes == both - {"system/*.crus"}
+    # An issuer's admins are not ours, unless the settings say that its roles count.
+    unasked = callers_of(HttpSettings(jwt=JwtSettings(**settings)))
+    assert unasked.caller(f"Bearer {token(**claims)}").scopes == both - {"system/*.crus"}
+    told = {"active": True, "client_id": "ehr"} | claims
+    with answering(lambda *_: (200, told)) as url:
+        asked = {"url": url, "client_id": "h", "client_secret": "geheim", "roles_claim": claim}
+        opaque = callers_of(HttpSettings(introspection=IntrospectionSettings(**asked)))
+        assert opaque.caller("Bearer x").scopes == {"system/*.crus"}
+
+
+@pytest.mark.parametrize("roles", [7, {"admin": True}, [["admin"]], None])
+def test_roles_of_another_shape_give_nothing(jwks_file, roles):
+    authority = SignedTokens(ISSUER, AUDIENCE, str(jwks_file), roles="roles")
+    assert authority.caller(token(roles=roles, scope="")).scopes == frozenset()
+
+
 def test_a_token_that_names_somebody():
     cart = Caller("cart-7", frozenset())
     assert (
