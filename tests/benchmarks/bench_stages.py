@@ -25,6 +25,7 @@ import db.compress
 import db.decisions
 import db.exams
 import db.mapping
+import db.messages
 import db.waveform
 import integration.archive
 import integration.intake
@@ -46,8 +47,8 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("import: decode", integration.intake, "decode"),
     ("import: decode", integration.archive, "read_ecgs"),
     ("import: decode", integration.archive, "_bytes_of"),
-    ("import: compress", db.exams, "message_values"),
-    ("import: compress", db.exams, "waveform_values"),
+    ("import: compress", db.messages, "message_values"),
+    ("import: compress", db.messages, "waveform_values"),
     ("import: insert and commit", Store, "accept"),
     ("import: the rest", Archive, "take"),
     ("score: load", Store, "begin_scoring"),
