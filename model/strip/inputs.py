@@ -27,6 +27,7 @@ _SHIFT = 3  # samples a beat may be moved to lie on the template
 _P = slice(REACH - 24, REACH - 7)
 _QRS = slice(REACH - 8, REACH + 9)
 _T = slice(REACH + 12, WINDOW)
+_PARTS = (_P, _QRS, _T)
 _FLOOR_MV = 0.05  # no QRS is smaller; keeps an empty lead from being blown up
 _CLIP = 4.0  # QRS heights
 _ON_TIME = 0.12  # log ratio to the usual interval
@@ -80,9 +81,8 @@ def beat_inputs(
         if first < last:
             traces_mv, offset_s = _traces(voltage_mv, sampling_rate_hz, start_s, end_s)
             at = (beat_times_s[first:last] - offset_s) * RATE_HZ
-            for lead, trace_mv in enumerate(traces_mv):
-                described = _lead_inputs(trace_mv, at, on_time[first:last])
-                shapes[first:last, lead], traits[first:last, lead] = described
+            described = _lead_inputs(traces_mv, at, on_time[first:last])
+            shapes[first:last], traits[first:last] = (np.swapaxes(d, 0, 1) for d in described)
     at = np.clip(beat_times_s * sampling_rate_hz, 0, voltage_mv.shape[1] - 1).astype(np.int64)
     return BeatInputs(shapes, traits, rhythm, ~np.isnan(voltage_mv[:, at]).T)
 
@@ -160,88 +160,114 @@ def _traces(voltage_mv: Array, rate_hz: float, start_s: float, end_s: float) -> 
     return remove_baseline(resample(bridged, rate_hz)), first / rate_hz
 
 
-def _lead_inputs(trace_mv: Array, at: Times, on_time: Mask) -> tuple[Array, Array]:
-    """Shapes `(k, 2, WINDOW)` and traits `(k, N_TRAITS)` of one lead's beats."""
-    beats_mv = _cut(trace_mv, at)
-    template_mv, _ = _template(beats_mv, on_time)
-    beats_mv = _cut(trace_mv, at + _shifts(trace_mv, at, template_mv))
-    template_mv, usual = _template(beats_mv, on_time)
-    height_mv = float(np.ptp(template_mv[_QRS])) + _FLOOR_MV
+def _lead_inputs(traces_mv: Array, at: Times, on_time: Mask) -> tuple[Array, Array]:
+    """Shapes `(L, k, 2, WINDOW)` and traits `(L, k, N_TRAITS)` of the beats in each lead."""
+    regular = on_time if on_time.sum() >= _MIN_REGULAR else np.ones(len(at), bool)
+    template_mv, _ = _templates(_cut(traces_mv, at), regular)
+    beats_mv = _cut(traces_mv, at + _shifts(traces_mv, at, template_mv))
+    template_mv, usual = _templates(beats_mv, regular)
+    height_mv = np.ptp(template_mv[..., _QRS], axis=2, keepdims=True) + np.float32(_FLOOR_MV)
     beats, template = beats_mv / height_mv, template_mv / height_mv
     rest = beats - template
-    shapes = np.clip(np.stack([beats, rest], axis=1), -_CLIP, _CLIP)
-    return shapes, _traits(beats, rest, template, usual, height_mv)
+    shapes = np.clip(np.stack([beats, rest], axis=2), -_CLIP, _CLIP)
+    return shapes, _traits(beats, rest, template, usual, height_mv[..., 0])
 
 
-def _traits(beats: Array, rest: Array, template: Array, usual: Mask, height_mv: float) -> Array:
-    qrs = _unit(beats[:, _QRS])
-    alike = qrs @ qrs.T > _ALIKE
-    noise = [np.median(_rms(rest[usual, part])) + 0.01 for part in (_P, _QRS, _T)]
-    p_likeness = _unit(beats[:, _P]) @ _unit(template[None, _P])[0]
-    neighbour = np.sum(qrs[1:] * qrs[:-1], axis=1)
-    width, usual_width = _qrs_width(beats), _qrs_width(template[None])[0]
-    k = len(beats)
+def _traits(beats: Array, rest: Array, template: Array, usual: Mask, height_mv: Array) -> Array:
+    """`(L, k, N_TRAITS)` of `(L, k, WINDOW)`, templates `(L, 1, WINDOW)`, heights `(L, 1)`."""
+    qrs, usual_qrs = _unit(beats[..., _QRS]), _unit(template[..., _QRS])
+    p_likeness = _likeness(_unit(beats[..., _P]), _unit(template[..., _P]))
+    off = np.stack([_rms(rest[..., part]) for part in _PARTS])
+    noise = _medians(off, usual) + np.float32(0.01)
+    alike = np.stack([_share_alike(*of_lead) for of_lead in zip(qrs, usual, strict=True)])
+    neighbour = np.sum(qrs[:, 1:] * qrs[:, :-1], axis=2)
+    width, usual_width = _qrs_width(beats), _qrs_width(template)
+    size, usual_size = (np.ptp(of[..., _QRS], axis=2) + 0.05 for of in (beats, template))
+    one = np.ones((len(beats), 1))
     columns = [
-        qrs @ _unit(template[None, _QRS])[0],
+        _likeness(qrs, usual_qrs),
         p_likeness,
-        _unit(beats[:, _T]) @ _unit(template[None, _T])[0],
-        *(
-            np.log((_rms(rest[:, p]) + 0.01) / n)
-            for p, n in zip((_P, _QRS, _T), noise, strict=True)
-        ),
-        np.log((np.ptp(beats[:, _QRS], axis=1) + 0.05) / (np.ptp(template[_QRS]) + 0.05)),
+        _likeness(_unit(beats[..., _T]), _unit(template[..., _T])),
+        *np.log((off + 0.01) / noise),
+        np.log(size / usual_size),
         width / usual_width - 1,
         width * 10,
-        np.append(1.0, neighbour),
-        np.append(neighbour, 1.0),
-        alike.mean(axis=1),
-        alike[:, usual].mean(axis=1),
-        np.full(k, np.ptp(template[_P]) * 3),
-        np.full(k, np.median(p_likeness[usual])),
-        np.full(k, np.log(noise[0] * height_mv / _FLOOR_MV)),
+        np.concatenate([one, neighbour], axis=1),
+        np.concatenate([neighbour, one], axis=1),
+        alike[..., 0],
+        alike[..., 1],
+        np.ptp(template[..., _P], axis=2) * 3,
+        _medians(p_likeness, usual),
+        np.log(noise[0] * height_mv / _FLOOR_MV),
     ]
-    clipped: Array = np.clip(np.column_stack(columns), -4, 4).astype(np.float32)
+    traits = np.stack(np.broadcast_arrays(*columns), axis=2)
+    clipped: Array = np.clip(traits, -4, 4).astype(np.float32)
     return clipped
 
 
-def _template(beats_mv: Array, on_time: Mask) -> tuple[Array, Mask]:
-    """The median of the beats on time that look alike, and which beats those are."""
-    chosen = on_time if on_time.sum() >= _MIN_REGULAR else np.ones(len(beats_mv), bool)
-    first = np.median(beats_mv[chosen], axis=0)
-    likeness = _unit(beats_mv[:, _QRS]) @ _unit(first[None, _QRS])[0]
-    usual = chosen & (likeness >= np.median(likeness[chosen]) - 0.05)
-    template_mv: Array = np.median(beats_mv[usual], axis=0)
-    return template_mv, usual
+def _templates(beats_mv: Array, regular: Mask) -> tuple[Array, Mask]:
+    """Medians `(L, 1, WINDOW)` of the regular beats that look alike, and which those are."""
+    first = np.median(beats_mv[:, regular], axis=1, keepdims=True)
+    likeness = _likeness(_unit(beats_mv[..., _QRS]), _unit(first[..., _QRS]))
+    typical = np.median(likeness[:, regular], axis=1, keepdims=True)
+    usual = regular & (likeness >= typical - np.float32(0.05))
+    medians = [np.median(rows[which], axis=0) for rows, which in zip(beats_mv, usual, strict=True)]
+    return np.stack(medians)[:, None], usual
 
 
-def _shifts(trace_mv: Array, at: Times, template_mv: Array) -> Times:
-    """By how many samples each beat's QRS lies off the template's, `(k,)`."""
-    wide = _cut(trace_mv, at, REACH + _SHIFT)
+def _shifts(traces_mv: Array, at: Times, template_mv: Array) -> Times:
+    """By how many samples each beat's QRS lies off the lead's template, `(L, k)`."""
+    wide = _cut(traces_mv, at, REACH + _SHIFT)
     length = _QRS.stop - _QRS.start
-    views = sliding_window_view(wide[:, _QRS.start : _QRS.stop + 2 * _SHIFT], length, axis=1)
-    likeness = _unit(views) @ _unit(template_mv[None, _QRS])[0]
-    best = np.clip(likeness.argmax(axis=1), 1, 2 * _SHIFT - 1)
-    rows = np.arange(len(at))
-    before, here, after = (likeness[rows, best + d] for d in (-1, 0, 1))
+    around = wide[..., _QRS.start : _QRS.stop + 2 * _SHIFT]
+    views = sliding_window_view(around, length, axis=2)
+    likeness = _likeness(_unit(views), _unit(template_mv[..., _QRS])[:, None])
+    best = np.clip(likeness.argmax(axis=2), 1, 2 * _SHIFT - 1)
+    before, here, after = (
+        np.take_along_axis(likeness, best[..., None] + d, axis=2)[..., 0] for d in (-1, 0, 1)
+    )
     bend = np.minimum(before - 2 * here + after, -1e-6)
     shifts: Times = best - _SHIFT + np.clip((before - after) / (2 * bend), -1, 1)
     return shifts
 
 
-def _cut(trace_mv: Array, at: Times, reach: int = REACH) -> Array:
-    """`(k, 2 * reach)` around fractional positions, each about its own median; ends go on."""
-    grid = np.clip(at[:, None] + np.arange(-reach, reach), 0, len(trace_mv) - 1)
-    left = np.minimum(grid.astype(np.int64), max(len(trace_mv) - 2, 0))
+def _cut(traces_mv: Array, at: Times, reach: int = REACH) -> Array:
+    """`(L, k, 2 * reach)` around fractional positions, each about its own median; ends go on.
+
+    Positions are `(k,)`, or `(L, k)` where they differ by lead.
+    """
+    last = traces_mv.shape[1] - 1
+    grid = np.clip(at[..., None] + np.arange(-reach, reach), 0, last)
+    left = np.minimum(grid.astype(np.int64), max(last - 1, 0))
     share = (grid - left).astype(np.float32)
-    right = np.minimum(left + 1, len(trace_mv) - 1)
-    cut: Array = trace_mv[left] * (1 - share) + trace_mv[right] * share
-    cut -= np.median(cut, axis=1, keepdims=True)
+    lead = np.arange(len(traces_mv))[:, None, None]
+    cut: Array = traces_mv[lead, left] * (1 - share)
+    cut += traces_mv[lead, np.minimum(left + 1, last)] * share
+    cut -= np.median(cut, axis=2, keepdims=True)
     return cut
+
+
+def _medians(values: Array, usual: Mask) -> Array:
+    """`(..., L, 1)` of `(..., L, k)` over the usual beats `(L, k)`, which differ by lead."""
+    medians = [np.median(values[..., lead, which], axis=-1) for lead, which in enumerate(usual)]
+    return np.stack(medians, axis=-1)[..., None]
+
+
+def _share_alike(qrs: Array, usual: Mask) -> Array:
+    """What share of all beats and of the usual ones each beat of a lead resembles, `(k, 2)`."""
+    alike = qrs @ qrs.T > _ALIKE
+    return np.column_stack([alike.mean(axis=1), alike[:, usual].mean(axis=1)])
+
+
+def _likeness(units: Array, template: Array) -> Array:
+    """Correlations `(...)` of `(..., n)` that `_unit` made."""
+    likeness: Array = np.sum(units * template, axis=-1)
+    return likeness
 
 
 def _unit(rows: Array) -> Array:
     centred: Array = rows - rows.mean(axis=-1, keepdims=True)
-    centred /= np.linalg.norm(centred, axis=-1, keepdims=True) + np.float32(1e-6)
+    centred /= np.sqrt(np.sum(np.square(centred), axis=-1, keepdims=True)) + np.float32(1e-6)
     return centred
 
 
@@ -252,9 +278,9 @@ def _rms(rows: Array) -> Array:
 
 def _qrs_width(beats: Array) -> Array:
     """Spread of the slope's energy around its centre in +-0.15 s, in tenths of a second."""
-    slope = np.square(np.diff(beats[:, REACH - 15 : REACH + 16], axis=1)) + 1e-9
-    where = np.arange(slope.shape[1]) / RATE_HZ
-    share = slope / slope.sum(axis=1, keepdims=True)
+    slope = np.square(np.diff(beats[..., REACH - 15 : REACH + 16], axis=-1)) + 1e-9
+    where = np.arange(slope.shape[-1]) / RATE_HZ
+    share = slope / slope.sum(axis=-1, keepdims=True)
     centre = share @ where
     width: Array = np.sqrt(np.maximum(share @ where**2 - centre**2, 1e-6)).astype(np.float32)
     return width
