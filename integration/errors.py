@@ -106,6 +106,7 @@ ANSWERS: dict[str, Answer] = {
     "bundle-malformed": Answer("AR", *_SEQUENCE, 400, "structure"),
     "field-missing": Answer("AR", *_MISSING, 422, "required"),
     "not-ecg": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
+    "parameter-unsupported": Answer("AR", *_TYPE, 400, "not-supported"),
     "condition-ambiguous": Answer("AR", *_SEQUENCE, 412, "multiple-matches"),
     # the Kafka record around it
     "record-empty": Answer("AR", *_MISSING, 422, "required"),

@@ -12,6 +12,7 @@ from integration.fhir.decode import exams_by_unit, resources_of, units_of
 from integration.fhir.element import Element
 from integration.fhir.parsing import parse_resource
 
+PROTOCOL = "fhir"
 _METHODS = ("POST", "PUT", "")
 _TYPES = ("batch", "transaction", "message")
 

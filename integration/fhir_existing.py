@@ -1,23 +1,35 @@
-"""Conditional creates: whether an Observation is here already (R4, http.html#ccreate)."""
+"""Conditional creates: whether an ECG is here already (R4, http.html#ccreate).
+
+What is stored by itself is found by the first business identifier of its first resource: what came
+alone, the parts of a batch, and a transaction whose one ECG has a condition. A transaction has one
+name, so of several ECGs with conditions in one of them none would be found again.
+"""
 
 import re
+from collections.abc import Callable, Sequence
+from urllib.parse import parse_qsl
 
-from db.store import Store
 from integration.errors import Refused
-from integration.fhir.answering import Kept, Reply, created, information, refusal
-from integration.fhir_intake import PROTOCOL
+from integration.fhir.answering import Kept, Reply, created, entry_response, information, refusal
+from integration.fhir.bundle import Entry
+from integration.fhir.codes import Json
+from integration.fhir_body import PROTOCOL
 
 _ALONE = re.compile(r"Observation/[0-9a-f-]{36}")
+_HERE = "it is here already"
+
+# As `Store.answers_to`: what the messages of a protocol and a name were answered.
+Look = Callable[[str, str], tuple[bytes, ...]]
 
 
-def existing(store: Store, identifier: str) -> Reply | None:
-    """Return the answer to a conditional create of what came before, alone and not in a Bundle.
+def existing(look: Look, identifier: str) -> Reply | None:
+    """Return the answer to a conditional create of what came before.
 
     Two that come at the same instant with different content are both taken, and marked as a
     conflict.
 
     Args:
-        store: where it would be.
+        look: finds what was answered.
         identifier: its first business identifier, as `system|value`.
 
     Returns:
@@ -26,17 +38,91 @@ def existing(store: Store, identifier: str) -> Reply | None:
     Raises:
         StoreUnavailable: it cannot be told.
     """
+    try:
+        places = _places(look, identifier)
+    except Refused as error:
+        return created(refusal(error))
+    return Reply(200, information(_HERE), places[0]) if places else None
+
+
+def existing_unit(look: Look, unit: Sequence[Entry]) -> dict[int, Json]:
+    """Return what is answered to the entries of one ECG that is here already; else nothing.
+
+    Args:
+        look: finds what was answered.
+        unit: what is tied together in a Bundle; one entry with a condition stands for all.
+
+    Returns:
+        `Bundle.entry.response` by the `id` of the entry's resource.
+
+    Raises:
+        Refused: `parameter-unsupported`; `condition-ambiguous`: several are here, or a part.
+        StoreUnavailable: it cannot be told.
+    """
+    for entry in unit:
+        identifier = condition_of(entry)
+        try:
+            places = _places(look, identifier) if identifier else []
+        except Refused as error:
+            raise of_condition(entry, error) from None
+        if places and len(places) != len(unit):
+            raise of_condition(
+                entry, Refused("condition-ambiguous", "a part of it is here already")
+            )
+        if places:
+            told = [entry_response(200, information(_HERE), place) for place in places]
+            return {id(e.resource.value): one for e, one in zip(unit, told, strict=True)}
+    return {}
+
+
+def condition_of(entry: Entry) -> str | None:
+    """Return the business identifier that an entry's ifNoneExist asks for, as `system|value`.
+
+    Raises:
+        Refused: `parameter-unsupported`.
+    """
+    asked = entry.request.text("ifNoneExist") if entry.request else ""
+    try:
+        return identifier_in(asked) if asked else None
+    except Refused as error:
+        raise of_condition(entry, error) from None
+
+
+def identifier_in(condition: str) -> str:
+    """Return the business identifier that a condition asks for, as `system|value`.
+
+    Raises:
+        Refused: `parameter-unsupported`.
+    """
+    match parse_qsl(condition.partition("?")[2] or condition, keep_blank_values=True):
+        case [("identifier", value)] if value:
+            return value.removeprefix("|")
+    raise Refused("parameter-unsupported", "a condition is taken with one identifier")
+
+
+def _places(look: Look, identifier: str) -> list[str]:
+    """Return where the resources of the one ECG of this name are; none where there is none.
+
+    Raises:
+        Refused: `condition-ambiguous`.
+    """
     if identifier.startswith("Observation/"):  # what goes by its id, without an identifier
-        return None
-    answers = store.answers_to(PROTOCOL, identifier)
-    places = {place for raw in answers if (place := _place(Kept.from_bytes(raw)))}
-    if len(places) > 1:
-        detail = "several Observations have this identifier"
-        return created(refusal(Refused("condition-ambiguous", detail)))
-    return Reply(200, information("it is here already"), places.pop()) if places else None
+        return []
+    answers = map(Kept.from_bytes, look(PROTOCOL, identifier))
+    found = {tuple(places): None for kept in answers if (places := _named(kept))}
+    if len(found) > 1:
+        raise Refused("condition-ambiguous", "several ECGs have this identifier")
+    return [*next(iter(found), ())]
 
 
-def _place(kept: Kept) -> str | None:
-    """Return where it is, of the answer to what came alone: its id is its message's."""
-    place = kept.entries[0].get("location", "") if len(kept.entries) == 1 else ""
-    return place if _ALONE.fullmatch(place) else None
+def of_condition(entry: Entry, error: Refused) -> Refused:
+    """Return a refusal that points at an entry's condition, in the Bundle that was posted."""
+    place = f"{entry.resource.path.removesuffix('.resource')}.request.ifNoneExist"
+    return Refused(error.reason, error.detail, expression=place)
+
+
+def _named(kept: Kept) -> list[str]:
+    """Return where the resources of an ECG are, if the message goes by the name of its first."""
+    places = [entry["location"] for entry in kept.entries if "location" in entry]
+    alone = len(kept.entries) == 1 and bool(places) and bool(_ALONE.fullmatch(places[0]))
+    return places if kept.named or alone else []

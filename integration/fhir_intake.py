@@ -8,8 +8,8 @@ decided on our reports is decided before that: sent again, it makes no other ver
 
 import logging
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from uuid import UUID
 
@@ -33,6 +33,7 @@ from integration.fhir.codes import Json
 from integration.fhir.decode import exams_by_unit, resources_of, units_of
 from integration.fhir.parsing import parse_resource
 from integration.fhir_body import (
+    PROTOCOL,
     Interaction,
     check_methods,
     control_id,
@@ -40,12 +41,12 @@ from integration.fhir_body import (
     message_header,
 )
 from integration.fhir_decisions import Decisions, Origin
+from integration.fhir_existing import Look, condition_of, existing_unit, of_condition
 from integration.inbox import Inbox, tell_ecgs
 from integration.review import Reviews
 
-PROTOCOL = "fhir"
 _KEPT_OF_TOO_LARGE = 4096
-_IN_BUNDLE = re.compile(r"(?:Bundle\.entry\[(\d+)\]\.resource|[A-Za-z]+)(.*)")
+_IN_BUNDLE = re.compile(r"(?:Bundle\.entry\[(\d+)\]\.resource|(?!Bundle\b)[A-Za-z]+)(.*)")
 _BESIDE = information("no ECG; looked at for what refers to it, and not served here")
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,9 @@ class _Body:
     decisions: Sequence[Entry]
     control_id: str
     bundled: bool
+    asked: Sequence[tuple[Entry, ...]] = ()  # the units as they were posted, with conditions
+    named: bool = False  # by its one ECG
+    known: Mapping[int, Json] = field(default_factory=dict)  # answers to what is here already
 
 
 class FhirIntake:
@@ -73,6 +77,7 @@ class FhirIntake:
         ring: Callable[[Sequence[UUID]], None] | None,
         *,
         reviews: Reviews | None = None,
+        look: Look = lambda _protocol, _name: (),
         zone: tzinfo | None = None,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
@@ -82,10 +87,12 @@ class FhirIntake:
             store: where messages go.
             ring: rings a worker for each exam; None: the workers' sweep looks by itself.
             reviews: takes what is decided on our reports; None: nothing is.
+            look: finds what was taken before, for conditions; without it nothing was.
             zone: of times without one, which R4 forbids.
             clock: returns the aware time.
         """
         self._store = store
+        self._look = look
         self._decisions = Decisions(reviews)
         self._ring = ring
         self._zone = zone
@@ -132,7 +139,29 @@ class FhirIntake:
         decisions = resources.entries if alone else self._decisions.of(resources)
         name = "" if alone else control_id(resource)
         bundled = kind not in {"create", "decision"}
-        return _Body(raw, resources, units_of(resources), decisions, name, bundled)
+        units = units_of(resources)
+        named = kind == "create"
+        return _Body(raw, resources, units, decisions, name, bundled, units, named)
+
+    def _conditional(
+        self, body: _Body, found: list[list[NewExam]]
+    ) -> tuple[_Body, list[list[NewExam]]]:
+        """Return a body and its ECGs, none where they are here already.
+
+        Raises:
+            Refused: `bundle-unsupported`; or as `existing_unit`.
+            StoreUnavailable: it cannot be told.
+        """
+        ecgs = [unit for unit, exams in zip(body.asked, found, strict=True) if exams]
+        asking = next((e for unit in ecgs for e in unit if condition_of(e)), None)
+        if asking is None:
+            return body, found
+        if len(ecgs) > 1:
+            detail = "one ECG with a condition a transaction; a batch takes several"
+            raise of_condition(asking, Refused("bundle-unsupported", detail))
+        if known := existing_unit(self._look, ecgs[0]):
+            return replace(body, control_id="", named=False, known=known), [[] for _ in found]
+        return replace(body, control_id=control_id(ecgs[0][0].resource.value), named=True), found
 
     def refuse_too_large(self, beginning: bytes, size: int, sender: Origin) -> Reply:
         """Record a body beyond the limit, by its beginning, and return the refusal.
@@ -173,6 +202,7 @@ class FhirIntake:
         """
         try:
             found = exams_by_unit(body.units, body.resources, self._zone)
+            body, found = self._conditional(body, found)
             decided = self._decisions.take(body.decisions, sender)
         except StoreUnavailable:
             raise
@@ -187,7 +217,7 @@ class FhirIntake:
             none = Refused("not-ecg", "this Observation has no ECG", expression="Observation")
             return self._keep_refused(body.raw, body.control_id, none, sender)
         message = self._message(body.raw, body.control_id, sender)
-        kept = _accepted(body, found, message, decided)
+        kept = _accepted(body, found, message, {**body.known, **decided})
         exams = [exam for exams in found for exam in exams]
         state = MessageState.ACCEPTED if exams else MessageState.NOT_ECG
         told = "report" if decided and not exams else None
@@ -241,8 +271,12 @@ def _part(
         body = {"resourceType": "Bundle", "type": "batch", "entry": entries}
     alone = resources_of(body)
     name = control_id(unit[0].resource.value)
-    made = _Body(orjson.dumps(body), alone, units_of(alone), (), name, len(own) > 1)
-    return made, positions
+    bundled = len(own) > 1
+    posted = {id(entry.resource.value): entry for entry in own}
+    units = units_of(alone)
+    asked = [tuple(posted[id(entry.resource.value)] for entry in one) for one in units]
+    raw = orjson.dumps(body)
+    return _Body(raw, alone, units, (), name, bundled, asked, named=True), positions
 
 
 def _decision(entry: Json) -> _Body:
@@ -271,9 +305,9 @@ def _in_batch(outcome: Json, positions: Sequence[int]) -> Json:
 
 
 def _accepted(
-    body: _Body, found: Sequence[Sequence[NewExam]], message: NewMessage, decided: dict[int, Json]
+    body: _Body, found: Sequence[Sequence[NewExam]], message: NewMessage, known: Mapping[int, Json]
 ) -> Kept:
-    """Return the answer: for each entry, of which ECG it is a part, or what it decided."""
+    """Return the answer: for each entry, of which ECG it is a part, or what is known of it."""
     told: dict[int, str] = {}
     count = 0
     for unit, exams in zip(body.units, found, strict=True):
@@ -284,7 +318,7 @@ def _accepted(
     responses = []
     for n, entry in enumerate(body.resources.entries):
         text = told.get(id(entry.resource.value))
-        if (response := decided.get(id(entry.resource.value))) is not None:
+        if (response := known.get(id(entry.resource.value))) is not None:
             responses.append(response)
             continue
         if text is None:
@@ -292,7 +326,7 @@ def _accepted(
             continue
         location = f"{entry.kind}/{message.id}" + (f"-{n}" if body.bundled else "")
         responses.append(entry_response(201, information(text), location))
-    if decided and not told:
-        return Kept(200, next(iter(decided.values()))["outcome"], responses)
+    if known and not told:
+        return Kept(200, next(iter(known.values()))["outcome"], responses)
     summary = "; ".join(dict.fromkeys(told.values())) or "no ECG in it"
-    return Kept(201, information(summary), responses)
+    return Kept(201, information(summary), responses, body.named)

@@ -74,7 +74,7 @@ def run(settings: Settings, *, with_worker: bool) -> None:
     metrics = Metrics(store)
     inbox = metrics.counted(store)
     reviews = Reviews(store, None if bell is None else lambda ids: bell.ring(DELIVER, ids))
-    fhir = FhirIntake(inbox, ring, reviews=reviews, zone=settings.zone)
+    fhir = FhirIntake(inbox, ring, reviews=reviews, look=store.answers_to, zone=settings.zone)
     doors = _Doors(
         Hl7Intake(inbox, ring, senders, reviews=reviews),
         fhir,

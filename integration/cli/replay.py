@@ -161,7 +161,9 @@ def replayer_of(settings: Settings, store: Store) -> Replayer:
     reviews = Reviews(store, None)
     readers = {
         "mllp": hl7_reader(Hl7Intake(store, None, senders_of(settings), reviews=reviews)),
-        "fhir": fhir_reader(FhirIntake(store, None, reviews=reviews, zone=settings.zone)),
+        "fhir": fhir_reader(
+            FhirIntake(store, None, reviews=reviews, look=store.answers_to, zone=settings.zone)
+        ),
     }
     return Replayer(store, readers)
 

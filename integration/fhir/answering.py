@@ -25,11 +25,13 @@ class Kept:
         status: of HTTP.
         outcome: OperationOutcome.
         entries: `Bundle.entry.response` of each entry of what was answered; none of a refusal.
+        named: whether the message goes by the identifier of its one ECG's first resource.
     """
 
     status: int
     outcome: Json
     entries: list[Json]
+    named: bool = False
 
     def to_bytes(self) -> bytes:
         """Return what the store keeps."""

@@ -1,6 +1,6 @@
 """What is posted to the FHIR interface: bodies in, answers out.
 
-    POST /fhir                    Bundle: batch, transaction, message
+    POST /fhir                    Bundle: batch, transaction, message; ifNoneExist: identifier=
     POST /fhir/Observation        If-None-Exist: identifier=, Prefer: return=
     POST /fhir/$process-message   Bundle: message
     POST /fhir/DiagnosticReport, /fhir/Communication    ours, sent back: what an EHR decided
@@ -10,7 +10,6 @@ Bodies are JSON or XML, of R4, R4B or R5.
 
 import re
 from collections.abc import Awaitable, Callable
-from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -19,11 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from db.store import Store
-from integration.errors import Refused
 from integration.fhir.answering import Reply
 from integration.fhir_body import Interaction, received_resource
 from integration.fhir_decisions import Origin
-from integration.fhir_existing import existing
+from integration.fhir_existing import existing, identifier_in
 from integration.fhir_intake import FhirIntake
 from integration.listeners.admission import RETRY, caller_of
 from integration.listeners.bodies import Bodies
@@ -75,7 +73,7 @@ class FhirDoor:
             reply = await run_in_threadpool(self._intake.refuse_too_large, body, size, sender)
             return _rendered(reply, request, {"Connection": "close"})
         if known is not None:
-            found = await run_in_threadpool(existing, self._store, known)
+            found = await run_in_threadpool(existing, self._store.answers_to, known)
             if found is not None:
                 return _rendered(found, request)
         reply = await run_in_threadpool(self._intake.answer, body, interaction, sender)
@@ -105,10 +103,7 @@ def _condition(request: Request) -> str | None:
     asked = request.headers.get("if-none-exist")
     if asked is None:
         return None
-    match parse_qsl(asked.partition("?")[2] or asked, keep_blank_values=True):
-        case [("identifier", value)] if value:
-            return value.removeprefix("|")
-    raise Refused("parameter-unsupported", "If-None-Exist is taken with one identifier")
+    return identifier_in(asked)
 
 
 def _preferred(reply: Reply, request: Request, body: bytes) -> Response:
