@@ -1,7 +1,8 @@
 """What people have to see and can stop: critical findings until somebody answers; models' stops.
 
-A critical finding waits for a clinician's decision on its report. Without one in time it is
-escalated, once. A stopped version of a model scores nothing, on any worker, until it is started.
+A critical finding waits for a clinician's decision on its report, or for word that they know of it.
+Without either in time it is escalated, once. A stopped version of a model scores nothing, on any
+worker, until it is started.
 """
 
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ def raise_alert(
 
 
 def answer_alert(session: Session, exam_id: UUID, now: datetime) -> None:
-    """Note that a clinician has decided on the report."""
+    """Note that a clinician has decided on the report, or knows of the finding."""
     _note(session, exam_id, answered_at=now)
 
 

@@ -26,7 +26,7 @@ class CriticalSettings(Section):
     acknowledge_min: float | None = Field(
         30.0,
         gt=0,
-        description="minutes in which a clinician has to decide on the report; then it is "
+        description="minutes in which a clinician has to answer, see README; then it is "
         "escalated. Unset: nobody is asked to",
     )
 

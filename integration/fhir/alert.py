@@ -1,7 +1,8 @@
 """A critical finding as Communication: whoever is responsible is told at once, and asked to answer.
 
-`in-progress` until a clinician has decided on the report, then `completed`; withdrawn with it. An
-escalation is a second one beside it. Its receivers are the EHR's to choose: none is known here.
+`in-progress` until a clinician has decided on the report, or their system has sent it back as
+`completed`; withdrawn with the report. An escalation is a second one beside it. Its receivers are
+the EHR's to choose: none is known here.
 """
 
 from collections.abc import Sequence
