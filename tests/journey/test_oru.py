@@ -58,3 +58,39 @@ def test_a_monitors_fibrillation_becomes_one_report(install, message):
     status, report = installation.get(f"/fhir/DiagnosticReport/{exam['id']}")
     assert status == 200
     assert "of atrial fibrillation or flutter in a continuous recording" in str(report)
+
+
+def test_an_ehr_decides_by_oru(install, message):
+    installation = install()
+    installation.serve()
+    installation.send(message(simulate("inferior-st-elevation", seed=1), "E1"))
+    (exam,) = installation.settled(1)
+
+    def decide(name, status, *observations, by="ZZCANARY-7&House&Gregory"):
+        obr = ["OBR", "1", "", f"{exam['id']}^HISBUNDLE", "11524-6^EKG study^LN", *[""] * 20]
+        obr += [status, *[""] * 6, by]
+        kind = f"ORU^R01^ORU_R01|{name}|P|2.5.1"
+        segments = [
+            rf"MSH|^~\&|EHR|HOSP|HISBUNDLE||20260301120000+0000||{kind}",
+            "PID|1||ZZCANARY-4711^^^ZZCANARYHOSP",
+            "|".join(obr),
+            *observations,
+        ]
+        return installation.send("".join(f"{s}\r" for s in segments).encode())
+
+    def report():
+        return installation.get(f"/fhir/DiagnosticReport/{exam['id']}")[1]
+
+    said = "OBX|1|TX|8601-7^EKG impression^LN|1|Early repolarisation||||||C"
+    assert b"|AA|" in decide("D1", "F")
+    assert report()["status"] == "final"
+    assert b"|AA|" in decide("D2", "C", said)
+    told = report()
+    assert (told["status"], told["meta"]["versionId"]) == ("corrected", "3")
+    assert "Conclusion of Gregory House" in told["conclusion"]
+    assert "Early repolarisation" in told["conclusion"]
+    assert b"report-decided" in decide("D3", "F", by="ZZCANARY-8&Wilson")
+    assert b"|AA|" in decide("D4", "X")
+    assert report()["status"] == "entered-in-error"
+    reasons = installation.run("dead-letters", "list", "--json").stdout
+    assert "report-decided" in reasons
