@@ -1,3 +1,5 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,6 +11,8 @@ from db.records import MessageState, NewAssessment, NewExam, NewMessage
 from db.reviews import Decision, ReportStatus, Review, Reviewer
 from db.store import Store
 from integration.errors import Refused
+from integration.fhir.acknowledging import alerts_of
+from integration.fhir.reading import report_resource
 from integration.fhir.report import build_report
 from integration.review import Reviews
 
@@ -109,3 +113,38 @@ def test_who_names_no_version_is_asked_again_for_the_newest(reviews, store, exam
 
     store.versions_of = slow
     assert reviews.decide(exam_id, review("reject"), actor="ehr").version == 3
+
+
+def test_a_report_sent_back_is_read_again_when_another_decision_was_first(reviews, store, exam_id):
+    """It was confirmed there while somebody overrode it here: that is no confirmation any more."""
+    look, other = store.versions_of, Reviews(store, None)
+    theirs = report_resource(store.read_report(exam_id)) | {
+        "status": "final",
+        "resultsInterpreter": [{"identifier": {"value": "7"}}],
+    }
+
+    def slow(id_):
+        seen = look(id_)
+        store.versions_of = look
+        other.decide(id_, review("override", f"AF {len(seen)}"), actor="other")
+        return seen
+
+    store.versions_of = slow
+    with pytest.raises(Refused, match="report-decided"):
+        reviews.amend(exam_id, theirs, actor="ehr")
+    store.versions_of = slow
+    assert reviews.amend(exam_id, theirs | {"status": "entered-in-error"}, actor="ehr").version == 4
+
+
+def test_two_who_acknowledge_at_once_make_one_version(store, reported):
+    exam_id = reported(store, "rhythm", ("AF",))
+    done = alerts_of(store.read_report(exam_id))[0] | {"status": "completed"}
+    start = threading.Barrier(4)
+
+    def acknowledge(n):
+        start.wait()
+        return Reviews(store, None).acknowledge(exam_id, done, actor=f"ehr-{n}").version
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(acknowledge, range(4))) == {2}
+    assert len(store.versions_of(exam_id)) == 2
