@@ -16,7 +16,7 @@ is another one than we think, is the administrator's to mend.
 | 2xx, but no readable transaction-response          | TryLater | `destination-answer-invalid` |
 | 401, 403                                           | Refused  | `destination-denied`         |
 | redirects, 404, 405, 410, 415, of the whole        | Refused  | `destination-misconfigured`  |
-| 409, 412 of what was sent with If-Match            | Refused  | `destination-conflict`       |
+| 404, 409, 410, 412 of what was sent with If-Match  | Refused  | `destination-conflict`       |
 | every other status                                 | Refused  | `destination-refused`        |
 
 An entry's status counts like the response's own. Proxies and additional certificate authorities
@@ -44,7 +44,7 @@ _UNAVAILABLE = {429, 502, 503, 504}
 _TRANSIENT = {408, 409, 425}
 _DENIED = {401, 403}
 _GONE = {404, 410}
-_CONFLICT = {409, 412}  # which of the two depends on the server
+_CONFLICT = {409, 412, *_GONE}  # which one depends on the server
 _MISCONFIGURED = {*range(300, 400), 404, 405, 410, 415}
 _FHIR_JSON = "application/fhir+json"
 _MAX_ISSUES = 3

@@ -17,8 +17,10 @@ import pytest
 from pydantic import SecretStr
 
 from integration.errors import ConfigError, Refused, TryLater
+from integration.fhir.before import Standing, matching
 from integration.fhir.client import FhirClient, retry_after_s
 from integration.fhir.report import build_report
+from integration.fhir.revision import following
 from tests.fhir_server import running_fhir_server
 from tests.patience import PATIENCE_S
 
@@ -428,3 +430,13 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 )
 def test_retry_after(value, seconds):
     assert retry_after_s(value, NOW) == seconds
+
+
+@pytest.mark.parametrize("status", [404, 409, 410, 412])
+def test_what_may_have_been_changed_there(scripted, bundle, status):
+    scripted.answer(status)
+    client = FhirClient(scripted.url, timeout_s=5)
+    later = matching(following(bundle, bundle), Standing("DiagnosticReport/1", 'W/"1"'))
+    with pytest.raises(Refused, match="destination-conflict"):
+        client.post_transaction(later)
+    client.close()
