@@ -29,19 +29,28 @@ def free_port() -> int:
 class LocalBroker:
     """One broker process; it may be killed and started again on its port, empty."""
 
-    def __init__(self, folder: Path, port: int | None = None, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        options: Sequence[str] = (),
+        *,
+        advertised_port: int | None = None,
+    ) -> None:
         """Take the broker's program out of its package.
 
         Args:
             folder: for the program and its log.
             port: on loopback; by default a free one.
             options: of its command line.
+            advertised_port: that clients are told, of what stands before it; by default its own.
 
         Raises:
             ConfigError: `kafka-missing`.
         """
         self.port = port or free_port()
         self._options = tuple(options)
+        self._advertised_port = advertised_port or self.port
         self._log = folder / "broker.log"
         self._program = _program(folder)
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,9 +62,9 @@ class LocalBroker:
 
     def start(self) -> None:
         """Return once it listens."""
-        url = f"tcp://{self.servers}"
-        command = [str(self._program), "broker", "--listener-url", url]
-        command += ["--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
+        command = [str(self._program), "broker", "--listener-url", f"tcp://{self.servers}"]
+        command += ["--advertised-listener-url", f"tcp://127.0.0.1:{self._advertised_port}"]
+        command += ["--storage-engine", "memory://tansu/"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the package's own program
                 [*command, *self._options], stdout=log, stderr=log, env={**os.environ}

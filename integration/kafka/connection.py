@@ -1,16 +1,21 @@
 """From the settings to the arguments of the client library."""
 
+import socket
+import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from integration.kafka.settings import ClusterSettings, KafkaSettings
-from integration.security.tls import client_context
+from integration.sections import ClientTlsSettings
+from integration.security.tls import client_context, handshake_fault
 
 CLIENT_ID = "hisbundle"
 _BOOTSTRAP_MS = 10_000
 _MAX_RECONNECT_PAUSE_MS = 5_000
+_LOOK_S = 2.0
 
 
 def client_arguments(settings: ClusterSettings) -> dict[str, Any]:
@@ -19,16 +24,15 @@ def client_arguments(settings: ClusterSettings) -> dict[str, Any]:
     Raises:
         ConfigError: `tls-unusable`.
     """
-    servers = [server.strip() for server in settings.bootstrap_servers.split(",")]
     arguments: dict[str, Any] = {
-        "bootstrap_servers": [server for server in servers if server],
+        "bootstrap_servers": list(settings.servers),
         "client_id": CLIENT_ID,
         "bootstrap_timeout_ms": _BOOTSTRAP_MS,
         "reconnect_backoff_max_ms": _MAX_RECONNECT_PAUSE_MS,
         "security_protocol": _security_protocol(settings),
     }
-    if (tls := settings.tls) is not None:
-        arguments["ssl_context"] = client_context(tls.ca, tls.certificate, tls.key)
+    if settings.tls is not None:
+        arguments["ssl_context"] = _context(settings.tls)
     if (sasl := settings.sasl) is not None:
         arguments |= {
             "sasl_mechanism": sasl.mechanism,
@@ -60,6 +64,57 @@ def consumer_arguments(arguments: Mapping[str, Any], settings: KafkaSettings) ->
         "session_timeout_ms": session_ms,
         "heartbeat_interval_ms": session_ms // 6,
     }
+
+
+def tls_fault(settings: ClusterSettings) -> tuple[str, str] | None:
+    """Look why TLS with the brokers to begin with fails: the client library does not say.
+
+    Returns:
+        Reason and detail; None where there is no TLS, or it is not at fault:
+
+        | reason                                                 | what is wrong              |
+        |--------------------------------------------------------|----------------------------|
+        | `tls-certificate-untrusted`, `tls-certificate-expired` | the broker's certificate   |
+        | `tls-refused`                                          | ours, as the broker says   |
+        | `tls-handshake-failed`, `tls-handshake-timeout`        | it speaks no TLS, or other |
+
+    Raises:
+        ConfigError: `tls-unusable`.
+    """
+    if settings.tls is None:
+        return None
+    context = _context(settings.tls)
+    for server, host in zip(settings.servers, settings.hosts, strict=True):
+        try:
+            plain = socket.create_connection((host, int(server.rpartition(":")[2])), _LOOK_S)
+        except (OSError, ValueError):
+            continue
+        with plain:
+            fault = _fault_of(plain, context, host)
+        if fault is not None:
+            return fault[0], f"{server}: {fault[1]}"
+    return None
+
+
+def _fault_of(plain: socket.socket, context: ssl.SSLContext, host: str) -> tuple[str, str] | None:
+    try:
+        with context.wrap_socket(plain, server_hostname=host) as secured, suppress(TimeoutError):
+            # In TLS 1.3 our certificate is judged when the handshake is over for us.
+            secured.recv(1)
+    except ssl.SSLCertVerificationError as error:
+        return handshake_fault(error), error.verify_message
+    except ssl.SSLError as error:
+        why = error.reason or "no TLS"
+        return ("tls-refused" if "ALERT" in why else "tls-handshake-failed"), why
+    except TimeoutError:
+        return "tls-handshake-timeout", "it does not answer to TLS"
+    except OSError as error:
+        return "tls-handshake-failed", type(error).__name__
+    return None
+
+
+def _context(tls: ClientTlsSettings) -> ssl.SSLContext:
+    return client_context(tls.ca, tls.certificate, tls.key)
 
 
 def _security_protocol(settings: ClusterSettings) -> str:

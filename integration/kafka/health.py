@@ -1,10 +1,11 @@
 """Whether a cluster is there, whether we may use its topics, and how far we are behind."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
@@ -13,14 +14,16 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
+    UnsupportedSaslMechanismError,
     for_code,
 )
 
 from integration.errors import TryLater
-from integration.kafka.connection import client_arguments
+from integration.kafka.connection import client_arguments, tls_fault
 from integration.kafka.settings import ClusterSettings, KafkaSettings
 
 _TIMEOUT_MS = 10_000
+_DENIALS = (SaslAuthenticationFailedError, UnsupportedSaslMechanismError)
 
 
 class Use(StrEnum):
@@ -77,7 +80,7 @@ def topics_of(cluster: ClusterSettings, uses: Mapping[str, Use]) -> list[TopicHe
         uses: topic -> what we do with it.
 
     Raises:
-        TryLater: `kafka-unavailable`.
+        TryLater: `kafka-unavailable`, or what is wrong with TLS.
         ConfigError: `tls-unusable`.
     """
     with _administrator(cluster) as admin:
@@ -89,7 +92,7 @@ def lags_of(settings: KafkaSettings) -> list[Lag]:
     """Return how far the group is behind, of every partition of the topics that are read.
 
     Raises:
-        TryLater: `kafka-unavailable`.
+        TryLater: `kafka-unavailable`, or what is wrong with TLS.
         ConfigError: `tls-unusable`.
     """
     with _administrator(settings) as admin:
@@ -114,19 +117,50 @@ def uses_of(settings: KafkaSettings) -> dict[str, Use]:
 
 @contextmanager
 def _administrator(cluster: ClusterSettings) -> Iterator[KafkaAdminClient]:
+    overheard = _Overheard()
     try:
-        admin = KafkaAdminClient(**client_arguments(cluster), request_timeout_ms=_TIMEOUT_MS)
+        with overheard:
+            admin = KafkaAdminClient(**client_arguments(cluster), request_timeout_ms=_TIMEOUT_MS)
         try:
             yield admin
         finally:
             admin.close()
     except KafkaError as error:
-        raise TryLater("kafka-unavailable", _in_words(error)) from None
+        why = overheard.denied or error
+        fault = tls_fault(cluster) or ("kafka-unavailable", _in_words(why))
+        raise TryLater(*fault) from None
+
+
+class _Overheard(logging.Handler):
+    """Hears why we were not let in: the client library (3.0.12) says so to its log alone.
+
+    Attributes:
+        denied: the broker's word against our name, or None.
+    """
+
+    _LOG = logging.getLogger("kafka.net.manager")
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.denied: KafkaError | None = None
+
+    def __enter__(self) -> Self:
+        self._LOG.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._LOG.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = record.args if isinstance(record.args, tuple) else ()
+        self.denied = next((one for one in told if isinstance(one, _DENIALS)), self.denied)
 
 
 def _in_words(error: KafkaError) -> str:
     if isinstance(error, SaslAuthenticationFailedError):
         return "the broker does not take our name or password (sasl)"
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return "the broker does not know our sasl.mechanism"
     if "Authorization" in type(error).__name__:
         return f"we are known, but may not do this ({type(error).__name__}): add an ACL"
     return f"the brokers do not answer, or not in this way ({type(error).__name__})"

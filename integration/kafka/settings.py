@@ -31,10 +31,15 @@ class ClusterSettings(Section):
         return self
 
     @property
-    def hosts(self) -> tuple[str, ...]:
-        """Names or addresses of the brokers to begin with."""
+    def servers(self) -> tuple[str, ...]:
+        """The brokers to begin with, as `host:port`."""
         servers = [server.strip() for server in self.bootstrap_servers.split(",")]
-        return tuple(server.rpartition(":")[0].strip("[]") for server in servers if server)
+        return tuple(server for server in servers if server)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Their names or addresses."""
+        return tuple(server.rpartition(":")[0].strip("[]") for server in self.servers)
 
     @property
     def plaintext_host(self) -> str | None:
