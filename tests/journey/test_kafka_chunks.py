@@ -13,7 +13,7 @@ from tests.chunk_events import T0, TYPE, chunk_bytes, stream_of
 from tests.journey.conftest import free_port
 
 DEVICES = tuple(f"MONITOR-{n}" for n in range(5))
-MIDDLE, END = 33, 75  # seconds that are sent: until within a window, and in all
+MIDDLE, LATE, END = 33, 55, 75  # seconds that are sent: twice until within windows, and in all
 
 
 def send(kafka_cluster, topic, seconds, draw):
@@ -72,17 +72,15 @@ def test_every_window_is_made_once_whatever_dies_within_it(install_reader, kafka
     first.send_signal(signal.SIGKILL)  # its worker ends with it
     first.wait()
     second = installation.serve()
-    sending = threading.Thread(target=send, args=(kafka_cluster, topic, range(MIDDLE, END), draw))
+    sending = threading.Thread(target=send, args=(kafka_cluster, topic, range(MIDDLE, LATE), draw))
     sending.start()
     ports = {f"HISBUNDLE_{name}__PORT": str(free_port()) for name in ("MLLP", "HTTP")}
     installation.start("serve", "--no-worker", **ports)
-    installation.wait_for(
-        lambda: f"kafka partitions revoked: {topic}" in installation.log.read_text(),
-        "the partitions to be shared",
-    )
-    for worker in installation.children(second):
-        installation.kill(worker)
     sending.join()
+    second.send_signal(signal.SIGKILL)
+    second.wait()
+    installation.start("worker")
+    send(kafka_cluster, topic, range(LATE, END), draw)  # for the third alone to read
     wanted = expected(topic, END)
     installation.wait_for(lambda: wanted <= windows_of(installation, topic)[0].keys(), "windows")
     counted, whole = windows_of(installation, topic)
