@@ -1,5 +1,4 @@
 import json
-import threading
 from uuid import UUID, uuid4
 
 import pytest
@@ -7,6 +6,7 @@ from kombu.exceptions import OperationalError
 
 from integration.config import Settings
 from integration.queue import DELIVER, QUEUE, SCORE, Bell, make_celery, queue_depth, ring_now
+from tests.patience import PATIENCE_S
 
 NOWHERE = "amqp://guest:guest@127.0.0.1:1//"
 
@@ -45,7 +45,7 @@ def test_the_bell_rings_everything_before_it_closes(celery):
     ids = [UUID(int=i) for i in range(20)]
     bell.ring(SCORE, ids[:10])
     bell.ring(DELIVER, ids[10:])
-    bell.close()
+    bell.close(PATIENCE_S)
     rung = list(waiting(celery))
     assert rung == [(SCORE, [str(i)]) for i in ids[:10]] + [(DELIVER, [str(i)]) for i in ids[10:]]
 
@@ -54,9 +54,9 @@ def test_without_a_broker_the_bell_neither_fails_nor_waits(caplog):
     bell = Bell(make_celery(Settings(broker_url=NOWHERE)))
     id_ = uuid4()
     bell.ring(SCORE, [id_])
-    bell.close(30.0)
+    bell.close(PATIENCE_S)
     assert f"ring lost task={SCORE} id={id_}" in caplog.text
-    assert "bell" not in {t.name for t in threading.enumerate() if t.is_alive()}
+    assert not bell._thread.is_alive()
 
 
 def test_a_ring_that_must_arrive_says_when_it_cannot():

@@ -25,16 +25,20 @@ class Tasks(dict):
 @pytest.fixture
 def tasks(store, scorer):
     """A function that returns the tasks of a worker with these settings."""
+    contexts = []
 
     def make(**settings):
         own = Tasks()
         context = Context(Settings(**settings), make_celery(Settings()))
+        contexts.append(context)
         scorer.models = (MODEL,)
         context.__dict__ |= {"store": store, "assessor": scorer, "destinations": {}}
         register(own, context)
         return own
 
-    return make
+    yield make
+    for context in contexts:
+        context.bell.close()
 
 
 def test_a_stopped_model_scores_nothing_until_it_is_started(store, scorer, received, tasks):
