@@ -24,7 +24,7 @@ def running_collector(status=200):
     """Run one on a free loopback port; `got` has the path and body of each request."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.got, server.status = [], status
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()

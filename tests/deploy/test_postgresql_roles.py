@@ -12,23 +12,25 @@ from db.errors import StoreUnavailable
 from db.migrate import upgrade
 from db.records import MessageState, NewMessage
 from db.store import Store
+from tests.databases import postgres_database
 
 SQL = Path(__file__).parents[2] / "deploy" / "postgresql-roles.sql"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 pytestmark = pytest.mark.postgres
 
 
-@pytest.fixture
-def as_role(fresh_postgres_url):
-    """A function that returns the URL of a database with the roles, as a member of one."""
-    upgrade(fresh_postgres_url)
-    with psycopg.connect(fresh_postgres_url, autocommit=True) as owner:
-        for _ in range(2):  # it may be repeated
-            owner.execute(SQL.read_text())
-    yield lambda role: f"{fresh_postgres_url}?options=-c%20role%3Dhisbundle_{role}"
-    with psycopg.connect(fresh_postgres_url, autocommit=True) as owner:
-        for role in ("viewer", "operator", "admin"):
-            owner.execute(f"DROP OWNED BY hisbundle_{role}")
+@pytest.fixture(scope="module")
+def owners_url(postgres_server):
+    """URL of a database with the roles, as its owner."""
+    with postgres_database(postgres_server) as url:
+        upgrade(url)
+        with psycopg.connect(url, autocommit=True) as owner:
+            for _ in range(2):  # it may be repeated
+                owner.execute(SQL.read_text())
+        yield url
+        with psycopg.connect(url, autocommit=True) as owner:
+            for role in ("viewer", "operator", "admin"):
+                owner.execute(f"DROP OWNED BY hisbundle_{role}")
 
 
 def allowed(url, statement):
@@ -59,9 +61,10 @@ def allowed(url, statement):
         ("DROP TABLE waveform", ""),
     ],
 )
-def test_each_role_may_what_its_name_says(as_role, statement, roles):
-    may = {role for role in ("viewer", "operator", "admin") if allowed(as_role(role), statement)}
-    assert may == set(roles.split())
+def test_each_role_may_what_its_name_says(owners_url, statement, roles):
+    member = f"{owners_url}?options=-c%20role%3Dhisbundle_"
+    names = ("viewer", "operator", "admin")
+    assert {name for name in names if allowed(member + name, statement)} == set(roles.split())
 
 
 def _become_viewer(connection, _record):
@@ -69,12 +72,12 @@ def _become_viewer(connection, _record):
     connection.commit()
 
 
-def test_a_viewer_looks_at_the_status(as_role, fresh_postgres_url):
-    owner = Store.open(fresh_postgres_url)
+def test_a_viewer_looks_at_the_status(owners_url):
+    owner = Store.open(owners_url)
     message = NewMessage.whole("mllp", "CART", "7", b"MSH|ZZCANARY", NOW)
     owner.accept(message, MessageState.REFUSED, "lead-unknown", b"AR")
     owner.close()
-    store = Store.open(fresh_postgres_url)
+    store = Store.open(owners_url)
     event.listen(store._engine, "connect", _become_viewer)
     store.check_keys()
     with pytest.raises(StoreUnavailable, match="InsufficientPrivilege"):

@@ -6,12 +6,12 @@ import orjson
 import pytest
 import wfdb
 
-from db.migrate import upgrade
 from db.records import BACKLOG, Lane, PatientRef
 from db.store import Store
 from integration.archive import Archive, Outcome, Patients, Told
 from integration.errors import ConfigError
 from integration.senders import Sender, Senders
+from tests.databases import new_database
 from tests.fhir_observations import component, observation
 from tests.hl7_messages import twelve, wcm
 
@@ -24,8 +24,7 @@ IMPORTED, KNOWN = Told(Outcome.IMPORTED, ecgs=1), Told(Outcome.KNOWN)
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     store.receive_as(Lane(BACKLOG))
     yield store

@@ -14,13 +14,14 @@ from cryptography.x509.oid import NameOID
 from db.migrate import upgrade
 from integration.checks import Level, checks
 from integration.config import Settings
+from tests.databases import new_database
 
 
 @pytest.fixture
 def look(tmp_path, monkeypatch):
     """A function that returns name -> check with these settings; the database is made."""
     monkeypatch.chdir(tmp_path)
-    upgrade(f"sqlite:///{tmp_path / 'hisbundle.db'}")
+    new_database(tmp_path / "hisbundle.db")
 
     def run(**values):
         settings = Settings(data_dir=tmp_path, **values)

@@ -5,13 +5,13 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from db.store import Store
 from integration.comparison import Compared, compared
 from model.ecg import Ecg
 from model.errors import EcgError
 from model.findings import Findings, ModelIdentity, Quality, TypeFinding
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 OLD, NEW = ModelIdentity("resting", "1", "ab" * 32), ModelIdentity("resting", "2", "cd" * 32)
@@ -58,8 +58,7 @@ class Fixed:
 @pytest.fixture
 def stored(tmp_path):
     """A store and its one assessed ECG's id."""
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     message = NewMessage.whole("mllp", "CART", "1", b"MSH|", NOW)
     exam = NewExam(PatientRef("4711"), Ecg(np.zeros((1, 5000), np.float32), ("II",), 500.0))

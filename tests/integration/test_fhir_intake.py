@@ -9,13 +9,13 @@ import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
 from db.errors import StoreUnavailable
-from db.migrate import upgrade
 from db.store import Store
 from integration import fhir_intake
 from integration.fhir_body import Interaction, received_resource
 from integration.fhir_decisions import Origin
 from integration.fhir_intake import FhirIntake
 from model.ecg import LEADS_12
+from tests.databases import new_database
 from tests.fhir_observations import bundle, component, full_url, observation, one_lead
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -29,8 +29,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def store(file):
-    upgrade(f"sqlite:///{file}")
-    store = Store.open(f"sqlite:///{file}")
+    store = Store.open(new_database(file))
     yield store
     store.close()
 

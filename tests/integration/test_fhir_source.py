@@ -6,13 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from db.migrate import upgrade
 from db.sources import Subscribed
 from db.store import Store
 from integration.errors import Refused, TryLater
 from integration.fhir.source_client import SourceClient
 from integration.fhir_intake import FhirIntake
 from integration.fhir_source import FhirSource, Reading, Taken
+from tests.databases import new_database
 from tests.fhir_observations import PATIENT, component, observation, one_lead
 from tests.scripted_server import scripted_server
 
@@ -65,8 +65,7 @@ def _at(seconds):
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     yield store
     store.close()

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+import db.engine
 from db.errors import StoreUnavailable
-from db.migrate import upgrade
 from db.store import Store
 from integration.errors import answer_to
 from integration.hl7v2.ack import read_acknowledgement
@@ -16,6 +16,7 @@ from integration.hl7v2.framing import Frame, Framer, Junk, frame
 from integration.hl7v2.modes import AckMode
 from integration.intake import Hl7Intake
 from integration.senders import Entry, Peer, Sender, Senders
+from tests.databases import new_database
 from tests.hl7_messages import MSH, OBR, RATE, RESOLUTION, twelve, wcm, wcm_lead
 
 PEER = Peer("127.0.0.1")
@@ -29,8 +30,7 @@ ADT = b"MSH|^~\\&|ADT|WARD|HIS|HOSP|20260102030405||ADT^A01|A1|P|2.5\rEVN|A01\rP
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     yield store
     store.close()
@@ -267,6 +267,12 @@ def test_forty_megabytes_are_refused_without_being_kept_whole(intake, store):
     assert store.status(NOW).refusals == {"message-too-large": 1}
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(db.engine, "_WAIT_FOR_LOCK_MS", 20)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_store_that_is_locked_means_send_it_again(intake, store, rung, tmp_path):
     with sqlite3.connect(tmp_path / "test.db") as other:
         other.execute("BEGIN EXCLUSIVE")

@@ -6,7 +6,6 @@ import orjson
 import pytest
 
 import integration.kafka_intake
-from db.migrate import upgrade
 from db.records import ExamState, MessageState, PatientRef
 from db.store import Store
 from db.streaming import Stream
@@ -15,6 +14,7 @@ from integration.kafka.settings import KafkaSettings, TopicSettings
 from integration.kafka_intake import KafkaIntake
 from tests import hl7_messages
 from tests.chunk_events import RATE_HZ, T0, TYPE, chunk_bytes, stream_of
+from tests.databases import new_database
 from tests.ecg_events import PATIENT, ecg_bytes
 from tests.fhir_observations import component, observation
 
@@ -27,8 +27,7 @@ OBSERVATION = observation([component("II", range(3000))], id="o1")
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     yield store
     store.close()

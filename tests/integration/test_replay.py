@@ -4,7 +4,6 @@ from ipaddress import ip_network
 import orjson
 import pytest
 
-from db.migrate import upgrade
 from db.replays import ReplayState, Stage
 from db.store import Store
 from integration.fhir_body import Interaction
@@ -14,6 +13,7 @@ from integration.hl7v2.framing import Frame
 from integration.intake import Hl7Intake
 from integration.replay import PIECE, Replayer, fhir_reader, hl7_reader
 from integration.senders import Entry, Peer, Sender, Senders
+from tests.databases import new_database
 from tests.hl7_messages import twelve, wcm
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -26,8 +26,7 @@ PID = "PID|1||ZZCANARY-4711^^^HOSP^MR||ZZCANARY^J{}||19700101|M"
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     yield store
     store.close()

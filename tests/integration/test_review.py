@@ -6,7 +6,6 @@ from uuid import UUID
 import pytest
 
 from db.errors import VersionConflict
-from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage
 from db.reviews import Decision, ReportStatus, Review, Reviewer
 from db.store import Store
@@ -15,6 +14,7 @@ from integration.fhir.acknowledging import alerts_of
 from integration.fhir.reading import report_resource
 from integration.fhir.report import build_report
 from integration.review import Reviews
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 REVIEWER = Reviewer("Practitioner/7")
@@ -22,8 +22,7 @@ REVIEWER = Reviewer("Practitioner/7")
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     yield store
     store.close()

@@ -40,7 +40,7 @@ class TalkativeEhr(BaseHTTPRequestHandler):
 def talkative_ehr(request):
     handler = type("Handler", (TalkativeEhr,), {"status": request.param})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/fhir"
     server.shutdown()
     server.server_close()

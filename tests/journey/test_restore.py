@@ -7,7 +7,6 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.store import Store
 from integration.cli import cli
 from integration.fhir.client import FhirClient
@@ -15,6 +14,7 @@ from integration.hl7v2.framing import Frame
 from integration.intake import Hl7Intake
 from integration.senders import Peer, Sender, Senders
 from model.assessor import Assessor
+from tests.databases import new_database
 from tests.hl7_messages import MSH, twelve, wcm
 from tests.patience import PATIENCE_S
 from worker.pipeline import Retry, deliver, score_exam
@@ -66,8 +66,7 @@ def test_messages_sent_again_after_a_restore_double_nothing(
     process, fhir_server, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     run = CliRunner().invoke
     process(url, "R-1")
     made = run(cli, ["backup", str(tmp_path / "copy"), "--json"])

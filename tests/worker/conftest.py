@@ -3,19 +3,18 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from db.migrate import upgrade
 from db.records import MessageState, NewExam, NewMessage, PatientRef
 from db.store import Store
 from model.ecg import Ecg
 from model.findings import Findings, ModelIdentity, Quality, TypeFinding
+from tests.databases import new_database
 
 MODEL = ModelIdentity("resting", "1", "ab" * 32)
 
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     yield store
     store.close()

@@ -1,5 +1,4 @@
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from db.records import BACKLOG, LIVE, Lane, MessageState, NewExam, NewMessage, P
 from db.streaming import Stream
 from integration.queue import DELIVER, READ_ON, SCORE
 from model.ecg import Ecg
+from tests.patience import PATIENCE_S, wait_for
 from worker.heartbeat import Heartbeat
 from worker.pipeline import score_exam
 from worker.sweep import (
@@ -82,11 +82,9 @@ def test_the_sweeper_gives_packets_to_their_stream_and_rings_for_it(store, bell)
         store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
     sweeper = Sweeper(store, bell.doorbell, interval_s=0.01, grace_s=60, first_grace_s=60)
     sweeper.start()
-    deadline = time.monotonic() + 20
-    while not bell.rung and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: bell.rung, "a ring")
     sweeper.stop()
-    sweeper.join(20)
+    sweeper.join(PATIENCE_S)
     assert bell.rung == [(READ_ON, Stream("MONITOR^ICU", PatientRef("4711"), 250.0).id)]
     assert store.status(start).exams["stitched"] == 30
 
@@ -95,9 +93,7 @@ def test_the_sweeper_seals_the_audit_log(store, received, scorer, bell):
     score_exam(store, scorer, received(), destinations=(), max_attempts=1)
     sweeper = Sweeper(store, bell.doorbell, interval_s=0.01, grace_s=60, first_grace_s=60)
     sweeper.start()
-    deadline = time.monotonic() + 10
-    while store.audit_head()[0] == 0 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: store.audit_head()[0], "a seal")
     sweeper.stop()
     sweeper.join()
     assert store.verify_audit().head == store.audit_head()
@@ -137,11 +133,9 @@ def test_the_sweeper_survives_what_it_depends_on(store, received, bell, fault, t
         heartbeat=Heartbeat(tmp_path / "alive"),
     )
     sweeper.start()
-    deadline = time.monotonic() + 20
-    while not bell.rung and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: bell.rung, "a ring")
     sweeper.stop()
-    sweeper.join(20)
+    sweeper.join(PATIENCE_S)
     assert not sweeper.is_alive()
     assert bell.rung == [(SCORE, exam_id)]
     assert (tmp_path / "alive").exists()

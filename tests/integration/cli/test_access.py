@@ -2,11 +2,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.store import Store
 from integration.cli import _COMMANDS, cli, command
 from integration.cli.access import ROLE
 from integration.security import roles
+from tests.databases import new_database
 
 # They touch no installation's data, or are the service itself, which has its own account.
 FOR_EVERYBODY = {
@@ -50,9 +50,7 @@ def installation(tmp_path, monkeypatch):
     monkeypatch.setattr(roles.os, "getuid", lambda: 61234)
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("HISBUNDLE_ROLES__VIEWERS", '["61234"]')
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
-    return url
+    return new_database(tmp_path / "hisbundle.db")
 
 
 def test_a_role_that_suffices_is_let_in(installation):

@@ -8,9 +8,9 @@ from fhir.resources.R4B.auditevent import AuditEvent
 from sqlalchemy import create_engine, text
 
 from db.audit import AuditEntry, AuditKind
-from db.migrate import upgrade
 from db.store import Store
 from integration.cli import cli
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 EXAM = UUID(int=5)
@@ -19,9 +19,8 @@ EXAM = UUID(int=5)
 @pytest.fixture
 def url(tmp_path, monkeypatch):
     """A database with two entries."""
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     for exam_id, day in ((EXAM, 1), (None, 2)):
         at = NOW.replace(day=day)

@@ -2,13 +2,13 @@ import json
 
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from integration.cli import cli
+from tests.databases import new_database
 
 
 def test_a_backup_is_told_and_audited(tmp_path, monkeypatch):
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    upgrade(f"sqlite:///{tmp_path / 'hisbundle.db'}")
+    new_database(tmp_path / "hisbundle.db")
     copy = tmp_path / "copy"
     done = CliRunner().invoke(cli, ["backup", str(copy), "--json"])
     told = json.loads(done.stdout)

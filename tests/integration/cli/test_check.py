@@ -3,14 +3,14 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from integration.cli import cli
+from tests.databases import new_database
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    upgrade(f"sqlite:///{tmp_path / 'hisbundle.db'}")
+    new_database(tmp_path / "hisbundle.db")
     return lambda *arguments: CliRunner().invoke(cli, ["check", *arguments])
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from db.store import Store
 from integration.cli import cli
@@ -13,6 +12,7 @@ from integration.fhir.report import build_report
 from integration.formats import read_ecg
 from model.findings import Findings, ModelIdentity, Quality, TypeFinding
 from model.simulate import simulate
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MODEL = ModelIdentity("resting", "1", "ab" * 32)
@@ -22,8 +22,7 @@ MODEL = ModelIdentity("resting", "1", "ab" * 32)
 def exams(tmp_path, monkeypatch):
     """Ids of three ECGs, oldest first; the first is assessed."""
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     ids = []
     for n in range(3):

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.records import MessageState, NewMessage
 from db.store import Store
 from integration.cli import cli
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -20,8 +20,7 @@ def run(*arguments):
 def key_file(tmp_path, monkeypatch):
     """A file of fresh keys, which no setting names yet, beside a plain database."""
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     message = NewMessage.whole("mllp", "CART", "7", b"MSH|ZZCANARY" * 500, NOW)
     store.accept(message, MessageState.REFUSED, "lead-unknown", b"AR")

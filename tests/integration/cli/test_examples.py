@@ -14,7 +14,6 @@ import wfdb
 from click.testing import CliRunner
 
 from db.keys import INDEX, SEAL
-from db.migrate import upgrade
 from db.oversight import ModelStop
 from db.records import MessageState, NewExam, NewMessage, PatientRef
 from db.replays import Replay, ReplayState, Stage
@@ -28,6 +27,7 @@ from integration.security.keys import new_key
 from model.assessor import Assessor
 from model.resting.card import SHIPPED
 from model.simulate import simulate
+from tests.databases import new_database
 from tests.journey.conftest import Installation
 from worker.pipeline import score_exam
 
@@ -113,7 +113,7 @@ def site(tmp_path_factory):
         fmt=["16"] * len(ecg.leads),
         write_dir=str(archive),
     )
-    upgrade(f"sqlite:///{folder / 'data' / 'hisbundle.db'}")
+    new_database(folder / "data" / "hisbundle.db")
     installation.serve("--no-worker")
     (folder / "data" / "worker.alive").touch()
     yield installation

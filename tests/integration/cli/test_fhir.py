@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.store import Store
 from integration.cli import cli
+from tests.databases import new_database
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOML = """
@@ -25,7 +25,7 @@ def show(tmp_path, monkeypatch):
         (tmp_path / "hisbundle.toml").write_text(text)
         monkeypatch.setenv("HISBUNDLE_CONFIG", str(tmp_path / "hisbundle.toml"))
         monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-        upgrade(f"sqlite:///{tmp_path / 'hisbundle.db'}")
+        new_database(tmp_path / "hisbundle.db")
         done = CliRunner().invoke(cli, ["fhir", "sources", *options])
         assert done.exit_code == 0, done.output
         return done.output

@@ -3,10 +3,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.store import Store
 from integration.cli import cli
 from integration.cli.import_ import _Run
+from tests.databases import new_database
 from tests.hl7_messages import twelve, wcm
 
 HL7 = wcm(*twelve("^".join("012" * 1000)), pid="PID|1||ZZCANARY-4711^^^HOSP^MR")
@@ -15,8 +15,7 @@ HL7 = wcm(*twelve("^".join("012" * 1000)), pid="PID|1||ZZCANARY-4711^^^HOSP^MR")
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     yield store
     store.close()

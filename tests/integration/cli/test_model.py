@@ -1,14 +1,14 @@
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from integration.cli import cli
+from tests.databases import new_database
 
 
 @pytest.fixture(autouse=True)
 def database(tmp_path, monkeypatch):
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    upgrade(f"sqlite:///{tmp_path / 'hisbundle.db'}")
+    new_database(tmp_path / "hisbundle.db")
 
 
 def run(*arguments):

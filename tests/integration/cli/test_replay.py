@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.records import MessageState, NewMessage
 from db.store import Store
 from integration.cli import cli
 from integration.security.roles import account
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -17,8 +17,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 def message_id(tmp_path, monkeypatch):
     """Id of a message that was refused."""
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     message = NewMessage.whole("mllp", "CART", "7", b"MSH|ZZCANARY", NOW)
     store.accept(message, MessageState.REFUSED, "lead-unknown", b"AR")

@@ -3,11 +3,11 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage
 from db.store import Store
 from integration.cli import cli
 from integration.fhir.report import build_report
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 
@@ -16,8 +16,7 @@ NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 def ecg(tmp_path, monkeypatch, exam, findings_of):
     """Id of a reported ECG."""
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     new = NewExam(exam.patient, exam.ecg, exam.acquired)
     message = NewMessage.whole("mllp", "", "1", b"MSH|", NOW)

@@ -4,16 +4,16 @@ import sqlite3
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.store import Store
 from integration.cli import cli
+from tests.databases import new_database
 
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """A backup of an embedded database, which is still there."""
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    upgrade(f"sqlite:///{tmp_path / 'hisbundle.db'}")
+    new_database(tmp_path / "hisbundle.db")
     CliRunner().invoke(cli, ["backup", str(tmp_path / "copy")])
     return tmp_path / "copy"
 

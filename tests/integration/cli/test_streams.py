@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from db.migrate import upgrade
 from db.records import MessageState, NewExam, NewMessage, PatientRef
 from db.store import Store
 from db.streaming import Progress, Stream, StreamState, Window
 from integration.cli import cli
 from model.ecg import Ecg
 from model.findings import RhythmFinding
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STREAM = Stream("MONITOR^ICU", PatientRef("4711"), 250.0)
@@ -22,9 +22,8 @@ STREAM = Stream("MONITOR^ICU", PatientRef("4711"), 250.0)
 @pytest.fixture
 def windows(tmp_path, monkeypatch):
     """A database with a stream of two windows, one of which shows a pause."""
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
     monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     ecg = Ecg(np.zeros((1, 250), np.float32), ("II",), 250.0, NOW)
     message = NewMessage.whole("mllp", STREAM.sender, "1", b"1", NOW)

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db.migrate import upgrade
 from db.store import Store
 from integration.fhir.reading import report_resource
 from integration.hl7v2.ack import read_acknowledgement
@@ -18,6 +17,7 @@ from integration.intake import Hl7Intake
 from integration.listeners.mllp import serve_mllp
 from integration.review import Reviews
 from integration.senders import Sender, Senders
+from tests.databases import new_database
 
 ENDS = Endpoints("EHR", "HOSP", "HISBUNDLE", "")
 BY = "7&House&Gregory&&&&&&&1.2.3&ISO"
@@ -26,8 +26,7 @@ DECIDES = Sender("ehr", "ascii", None, decides=True)
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     yield store
     store.close()

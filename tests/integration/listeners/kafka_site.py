@@ -2,19 +2,18 @@
 
 from sqlalchemy import create_engine, func, select
 
-from db.migrate import upgrade
 from db.store import Store
 from db.tables import ExamRow, MessageRow
 from integration.kafka_intake import KafkaIntake
 from integration.listeners.kafka import KafkaListener
+from tests.databases import new_database
 
 
 class Site:
     """One database; listeners come and go."""
 
     def __init__(self, folder):
-        self.url = f"sqlite:///{folder / 'site.db'}"
-        upgrade(self.url)
+        self.url = new_database(folder / "site.db")
         self.store = Store.open(self.url)
         self.engine = create_engine(self.url)
         self.listeners = []

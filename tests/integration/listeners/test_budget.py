@@ -9,8 +9,7 @@ LIMIT = 10 * FREE_BYTES
 
 def run(conversation):
     async def main():
-        async with asyncio.timeout(10):
-            return await conversation(Budget(LIMIT))
+        return await conversation(Budget(LIMIT))
 
     return asyncio.run(main())
 

@@ -6,12 +6,12 @@ import itertools
 import httpx
 import pytest
 
-from db.migrate import upgrade
 from db.store import Store
 from integration.fhir_intake import FhirIntake
 from integration.listeners.bodies import Bodies
 from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.http import create_app
+from tests.databases import new_database
 from tests.fhir_observations import bundle, component, observation
 
 ECG = observation([component("I", list(range(100)))])
@@ -25,8 +25,7 @@ KINDS += ("DocumentReference", "Bundle", "Subscription")
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
-    url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path_factory.mktemp("store") / "hisbundle.db")
     store = Store.open(url)
     app = create_app(store, door=FhirDoor(FhirIntake(store, None), Bodies(2**20), store))
 

@@ -7,7 +7,6 @@ import httpx
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
-from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage
 from db.store import Store
 from integration.fhir.reading import FHIR_JSON
@@ -19,6 +18,7 @@ from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.http import create_app
 from integration.review import Reviews
 from integration.security.callers import Caller
+from tests.databases import new_database
 from tests.fhir_observations import bundle
 
 NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
@@ -26,8 +26,7 @@ NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     yield store
     store.close()

@@ -9,7 +9,6 @@ from fhir.resources.R4B import get_fhir_model_class
 from pydantic import SecretStr
 
 from db.errors import StoreUnavailable
-from db.migrate import upgrade
 from db.store import Store
 from integration.fhir.reading import FHIR_JSON, FHIR_XML
 from integration.fhir.xml import resource_of_xml, xml_of
@@ -19,6 +18,7 @@ from integration.listeners.bodies import Bodies
 from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.http import create_app
 from integration.security.callers import Callers, StaticToken
+from tests.databases import new_database
 from tests.fhir_observations import bundle, component, observation
 
 TOKEN = "a-token-of-some-length"
@@ -28,8 +28,7 @@ ECG = observation([component("I", list(range(100)))])
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path_factory.mktemp("store") / "hisbundle.db")
     store = Store.open(url)
     yield store
     store.close()

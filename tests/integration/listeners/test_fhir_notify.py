@@ -9,7 +9,6 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from db.migrate import upgrade
 from db.store import Store
 from integration.fhir.settings import HttpSettings
 from integration.fhir.xml import xml_of
@@ -18,6 +17,7 @@ from integration.listeners.bodies import Bodies
 from integration.listeners.fhir_notify import NotifyDoor
 from integration.listeners.http import create_app
 from integration.security.callers import callers_of
+from tests.databases import new_database
 from tests.fhir_observations import component, observation
 
 REST = datetime(2100, 1, 1, tzinfo=UTC)
@@ -69,8 +69,7 @@ def _bundle(type_, *parts):
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     store.take_source("ehr", ME, REST, 60)
     store.release_source("ehr", ME, REST, REST, None)

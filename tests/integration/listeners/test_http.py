@@ -16,7 +16,6 @@ from fhir.resources.R4B import get_fhir_model_class
 from sqlalchemy import text
 
 from db.errors import NotFound, StoreUnavailable
-from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from db.room import Limits, Room
 from db.store import Store
@@ -29,6 +28,7 @@ from integration.security.callers import callers_of
 from integration.security.signing_keys import make_key
 from model.ecg import Ecg
 from model.findings import ABNORMALITY_TYPES, Findings, ModelIdentity, Quality, TypeFinding
+from tests.databases import new_database
 from tests.patience import PATIENCE_S
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -63,8 +63,7 @@ def stored(store, ordinal, identifier, authority, acquired):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path_factory.mktemp("store") / "hisbundle.db")
     store = Store.open(url)
     yield store
     store.close()
@@ -273,8 +272,7 @@ def test_health(get):
 
 
 def test_without_room_reports_are_still_read(tmp_path):
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     store.limit(Room(Limits(0, 2**62), tmp_path, lambda: 0))
     ready = request(create_app(store), "/readyz")
@@ -283,8 +281,7 @@ def test_without_room_reports_are_still_read(tmp_path):
 
 
 def test_a_schema_of_an_older_version_does_not_serve(tmp_path):
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     app = create_app(store)
     told = []

@@ -14,6 +14,7 @@ from integration.hl7v2.settings import MllpSettings
 from integration.listeners import connection, mllp
 from integration.listeners.connection import MAX_JUNK
 from integration.listeners.mllp import serve_mllp
+from tests.patience import PATIENCE_S
 
 MSG = b"MSH|^~\\&|A|B|||20260101||ADT^A01|%d|P|2.6\r"
 
@@ -36,14 +37,12 @@ def serve(settings, answer, refuse=lambda *_: None):
 
 
 def run(answer, conversation, **settings):
-    """Serve, converse, stop; fails when any of it hangs."""
+    """Serve, converse, stop."""
 
     async def main():
-        values = {"port": 0, "idle_timeout_s": 5.0} | settings
-        listener = await serve(MllpSettings(**values), answer)
+        listener = await serve(MllpSettings(**({"port": 0} | settings)), answer)
         try:
-            async with asyncio.timeout(30):
-                return await conversation(listener)
+            return await conversation(listener)
         finally:
             await listener.stop()
 
@@ -112,7 +111,7 @@ def test_one_slow_answer_does_not_hold_up_another_connection():
 
     def answer(received):
         if received.payload == b"slow":
-            release.wait(20)
+            release.wait(PATIENCE_S)
         return received.payload
 
     async def conversation(listener):
@@ -264,22 +263,23 @@ def test_a_fault_over_a_message_without_header_is_ae_too():
 
 @pytest.mark.parametrize(("accept", "code"), [(b"", "AE"), (b"AL", "CE")])
 def test_what_waits_too_long_for_its_turn_is_sent_back_at_once(monkeypatch, accept, code):
-    monkeypatch.setattr(mllp, "_PATIENCE_S", 0.2)
     monkeypatch.setattr(mllp, "_THREADS", 1)
-    release, answered = threading.Event(), []
+    started, release, answered = threading.Event(), threading.Event(), []
 
     def answer(received):
         answered.append(received)
-        release.wait(20)
+        started.set()
+        release.wait(PATIENCE_S)
         return received.payload
 
     async def conversation(listener):
         slow_reader, slow_writer = await connect(listener)
         slow_writer.write(frame(b"slow"))
+        await asyncio.to_thread(started.wait, PATIENCE_S)
+        monkeypatch.setattr(mllp, "_PATIENCE_S", -1.0)  # from here on any time is too long
         reader, writer = await connect(listener)
         message = (MSG % 1).replace(b"|2.6", b"|2.6|||" + accept)
         writer.write(frame(message))
-        await asyncio.sleep(0.4)
         release.set()
         got = await replies(reader, 1) + await replies(slow_reader, 1)
         await close(writer)
@@ -367,7 +367,7 @@ def test_a_peer_that_never_reads_its_answers_is_given_up(monkeypatch):
         with raw:
             raw.setblocking(False)
             await asyncio.get_running_loop().sock_sendall(raw, frame(b"1"))
-            await asyncio.to_thread(started.wait, 20)
+            await asyncio.to_thread(started.wait, PATIENCE_S)
             (task,) = listener._connections
             await asyncio.wait([task])
         reader, writer = await connect(listener)
@@ -411,7 +411,7 @@ def test_stopping_finishes_the_message_in_progress_and_takes_no_other():
 
     def answer(received):
         started.set()
-        release.wait(20)
+        release.wait(PATIENCE_S)
         return received.payload
 
     async def main():
@@ -419,7 +419,7 @@ def test_stopping_finishes_the_message_in_progress_and_takes_no_other():
         idle_reader, idle_writer = await connect(listener)
         reader, writer = await connect(listener)
         writer.write(frame(b"1") + frame(b"2"))
-        await asyncio.to_thread(started.wait, 20)
+        await asyncio.to_thread(started.wait, PATIENCE_S)
         stopping = asyncio.create_task(listener.stop())
         assert await idle_reader.read() == b""
         release.set()

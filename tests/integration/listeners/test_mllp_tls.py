@@ -3,12 +3,10 @@
 import asyncio
 import socket
 import ssl
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db.migrate import upgrade
 from db.store import Store
 from integration.config import Settings
 from integration.hl7v2.ack import read_acknowledgement
@@ -20,6 +18,8 @@ from integration.listeners import mllp
 from integration.listeners.mllp import serve_mllp
 from integration.security.tls import client_context
 from integration.senders import senders_of
+from tests.databases import new_database
+from tests.patience import PATIENCE_S, wait_for
 from tests.private_ca import NAME, PrivateCa
 
 ADT = b"MSH|^~\\&|CART-7|ED|||20260102||ADT^A01|%d|P|2.5\rPID|1||4711\r"
@@ -39,17 +39,25 @@ def listener_pem(ca, tmp_path):
 
 
 @pytest.fixture
-def settings(ca, listener_pem):
+def handshake_s():
+    """How long a handshake may take."""
+    return PATIENCE_S
+
+
+@pytest.fixture
+def settings(ca, listener_pem, handshake_s):
     tls = TlsSettings(
-        certificate=listener_pem, key=listener_pem, client_ca=ca.file, handshake_timeout_s=1.0
+        certificate=listener_pem,
+        key=listener_pem,
+        client_ca=ca.file,
+        handshake_timeout_s=handshake_s,
     )
     return Settings(mllp=MllpSettings(port=0, tls=tls), senders=SENDERS)
 
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     yield store
     store.close()
@@ -64,8 +72,7 @@ def run(settings, store):
             intake = Hl7Intake(store, None, senders_of(settings))
             listener = await serve_mllp(settings.mllp, intake.answer, intake.refuse_connection)
             try:
-                async with asyncio.timeout(30):
-                    return await asyncio.to_thread(conversation, listener.port)
+                return await asyncio.to_thread(conversation, listener.port)
             finally:
                 await listener.stop()
 
@@ -75,7 +82,7 @@ def run(settings, store):
 
 
 def exchange(port, context, number=1):
-    with MllpClient("localhost", port, 10, context) as client:
+    with MllpClient("localhost", port, PATIENCE_S, context) as client:
         return read_acknowledgement(client.exchange(ADT % number)).code
 
 
@@ -157,6 +164,7 @@ def test_plain_text_is_refused_and_recorded(run, store, caplog):
     assert "reason=tls-plain-text" in caplog.text
 
 
+@pytest.mark.parametrize("handshake_s", [0.2])
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01"])
 def test_a_handshake_that_does_not_end_is_refused_and_recorded(run, store, said):
     def conversation(port):
@@ -184,7 +192,7 @@ def test_after_all_that_the_others_are_served(run, ca):
     own = client_context(ca.file, ca.issue("good", NAME))
 
     def conversation(port):
-        with MllpClient("localhost", port, 10, own) as standing:
+        with MllpClient("localhost", port, PATIENCE_S, own) as standing:
             first = standing.exchange(ADT % 1)
             for _ in range(3):
                 socket.create_connection(("127.0.0.1", port)).close()
@@ -211,21 +219,20 @@ def test_certificates_are_renewed_under_a_standing_connection(
     own = client_context(ca.file, ca.issue("good", NAME))
 
     def changed(port, before):
-        for _ in range(200):
-            if (now := served_name(port, own)) != before:
-                return now
-            time.sleep(0.02)
-        return before
+        def look():
+            now = served_name(port, own)
+            return now if now != before else None
+
+        return wait_for(look, "the new certificate")
 
     def conversation(port):
-        with MllpClient("localhost", port, 10, own) as standing:
+        with MllpClient("localhost", port, PATIENCE_S, own) as standing:
             codes = [standing.exchange(ADT % 1)]
             old = served_name(port, own)
             replace(listener_pem, ca.issue("renewed", "localhost").read_bytes())
             new = changed(port, old)
             replace(listener_pem, b"no certificate at all")
-            while "not reloaded" not in caplog.text:
-                time.sleep(0.02)
+            wait_for(lambda: "not reloaded" in caplog.text, "the look at the broken one")
             codes.append(standing.exchange(ADT % 2))
             return old, new, served_name(port, own), codes
 

@@ -2,18 +2,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from db.migrate import upgrade
 from db.records import MessageState, NewExam, NewMessage, PatientRef
 from db.store import Store
 from model.simulate import simulate
+from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = new_database(tmp_path / "test.db")
     store = Store.open(url)
     yield store
     store.close()
