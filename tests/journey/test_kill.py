@@ -13,11 +13,11 @@ from tests.patience import PATIENCE_S
 LISTENER_DIES_AFTER_COMMIT = """
 import os
 from db.store import Store
-accept = Store.accept
+accept_all = Store.accept_all
 def dying(*args, **kwargs):
-    accept(*args, **kwargs)
+    accept_all(*args, **kwargs)
     os.kill(os.getpid(), 9)
-Store.accept = dying
+Store.accept_all = dying
 from integration.cli import main
 main()
 """

@@ -29,9 +29,9 @@ STEPS = {
     "the first bytes are read": ("integration.hl7v2.framing", "Framer.feed", "before"),
     "the message is whole": ("integration.hl7v2.framing", "Framer.feed", "after"),
     "the message is judged": ("integration.intake", "Hl7Intake.answer", "before"),
-    "it is about to be stored": ("db.store", "Store.accept", "before"),
-    "its rows are written, not committed": ("db.exams", "_mark_conflict", "after"),
-    "it is committed": ("db.store", "Store.accept", "after"),
+    "it is about to be stored": ("db.store", "Store.accept_all", "before"),
+    "its rows are written, not committed": ("db.messages", "_mark_conflict", "after"),
+    "it is committed": ("db.store", "Store.accept_all", "after"),
     "it is answered": ("asyncio", "StreamWriter.write", "after"),
 }
 KEPT = {"it is committed", "it is answered"}

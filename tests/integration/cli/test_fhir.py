@@ -21,11 +21,12 @@ queries = ["Observation?code=1", "Media"]
 
 @pytest.fixture
 def show(tmp_path, monkeypatch):
+    new_database(tmp_path / "hisbundle.db")
+
     def run(text, *options):
         (tmp_path / "hisbundle.toml").write_text(text)
         monkeypatch.setenv("HISBUNDLE_CONFIG", str(tmp_path / "hisbundle.toml"))
         monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
-        new_database(tmp_path / "hisbundle.db")
         done = CliRunner().invoke(cli, ["fhir", "sources", *options])
         assert done.exit_code == 0, done.output
         return done.output
