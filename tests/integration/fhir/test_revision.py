@@ -174,7 +174,7 @@ class TestAtAServer:
         final = after([first], review("confirm"), "final")
         told = client.post_transaction(final.bundle)
         (report,) = self.there(fhir_server, "DiagnosticReport", first)
-        assert told == f"200 DiagnosticReport/{before['id']} W/\"2\""
+        assert told == f'200 DiagnosticReport/{before["id"]} W/"2"'
         assert (report["id"], report["status"]) == (before["id"], "final")
         assert (before["meta"]["versionId"], report["meta"]["versionId"]) == ("1", "2")
         assert report["result"] == before["result"]
