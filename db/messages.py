@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from db.beds import add_moves, associate, patient_in
-from db.clinical import NOTHING_ELSE, Clinical, Incoming
+from db.clinical import Incoming
 from db.columns import LABEL_LENGTH
 from db.compress import expand
 from db.errors import NotFound
@@ -43,19 +43,8 @@ _MARK = update(MessageRow).where(_NAMED).values(conflict_at=bindparam("at"))
 class Messages(Sessions):
     """Messages."""
 
-    def accept(
-        self,
-        message: NewMessage,
-        state: MessageState,
-        reason: str | None,
-        answer: bytes,
-        exams: Sequence[NewExam] = (),
-        *,
-        clinical: Clinical = NOTHING_ELSE,
-        rung: bool = False,
-    ) -> Receipt:
+    def accept(self, incoming: Incoming, *, rung: bool = False) -> Receipt:
         """Store one message; see accept_all."""
-        incoming = Incoming(message, state, reason, answer, exams, clinical)
         (receipt,) = self.accept_all([incoming], rung=rung)
         return receipt
 

@@ -9,7 +9,7 @@ import csv
 import io
 import tarfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 
-from db.clinical import NOTHING_ELSE, Clinical
+from db.clinical import Incoming
 from db.records import MessageState, NewExam, NewMessage, PatientRef, Receipt
 from integration.errors import ConfigError, Refused, as_refused
 from integration.fhir.ndjson import batches_of, lines_of
@@ -71,25 +71,14 @@ class Witness:
         self._inner = inner
         self._seen = threading.local()
 
-    def accept(
-        self,
-        message: NewMessage,
-        state: MessageState,
-        reason: str | None,
-        answer: bytes,
-        exams: Sequence[NewExam] = (),
-        *,
-        clinical: Clinical = NOTHING_ELSE,
-        rung: bool = False,
-    ) -> Receipt:
+    def accept(self, incoming: Incoming, *, rung: bool = False) -> Receipt:
         """Keep a message and note its outcome."""
-        ids = tuple(message.exam_id(n) for n in range(len(exams)))
-        receipt = Receipt(message.id, answer, ids, duplicate=False)
+        message = incoming.message
+        ids = tuple(message.exam_id(n) for n in range(len(incoming.exams)))
+        receipt = Receipt(message.id, incoming.answer, ids, duplicate=False)
         if self._inner is not None:
-            receipt = self._inner.accept(
-                message, state, reason, answer, exams, clinical=clinical, rung=rung
-            )
-        self._told().append(_told(state, reason, receipt, len(exams)))
+            receipt = self._inner.accept(incoming, rung=rung)
+        self._told().append(_told(incoming, receipt))
         return receipt
 
     def take(self) -> list[Told]:
@@ -237,20 +226,20 @@ class Archive:
         message = NewMessage.whole(PROTOCOL, SENDER, "", _bytes_of(path), self._clock())
         state = MessageState.ACCEPTED if refused is None else MessageState.REFUSED
         reason = None if refused is None else refused.reason
-        self._witness.accept(message, state, reason, b"", exams)
+        self._witness.accept(Incoming(message, state, reason, b"", exams))
 
     def _exam(self, path: Path, decoded: DecodedEcg) -> NewExam:
         return NewExam(self._patients.of(path, decoded), decoded.ecg, decoded.acquired)
 
 
-def _told(state: MessageState, reason: str | None, receipt: Receipt, ecgs: int) -> Told:
-    if state == MessageState.REFUSED:
-        return Told(Outcome.REFUSED, reason)
+def _told(incoming: Incoming, receipt: Receipt) -> Told:
+    if incoming.state == MessageState.REFUSED:
+        return Told(Outcome.REFUSED, incoming.reason)
     if receipt.duplicate:
         return Told(Outcome.KNOWN)
-    if state == MessageState.NOT_ECG:
+    if incoming.state == MessageState.NOT_ECG:
         return Told(Outcome.NOT_ECG)
-    return Told(Outcome.IMPORTED, ecgs=ecgs)
+    return Told(Outcome.IMPORTED, ecgs=len(incoming.exams))
 
 
 def _is_ndjson(path: Path, head: bytes) -> bool:

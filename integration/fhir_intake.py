@@ -15,6 +15,7 @@ from uuid import UUID
 
 import orjson
 
+from db.clinical import Incoming
 from db.errors import StoreUnavailable
 from db.records import MessageState, NewExam, NewMessage
 from integration.errors import Refused
@@ -243,7 +244,8 @@ class FhirIntake:
         exams: Sequence[NewExam] = (),
     ) -> Kept:
         rung = self._ring is not None
-        receipt = self._store.accept(message, state, reason, kept.to_bytes(), exams, rung=rung)
+        incoming = Incoming(message, state, reason, kept.to_bytes(), exams)
+        receipt = self._store.accept(incoming, rung=rung)
         if self._ring is not None:
             self._ring(receipt.exam_ids)
         told = (state, message.id, message.original_size, len(receipt.exam_ids), receipt.duplicate)

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from db.clinical import NOTHING_ELSE, Clinical, Incoming
-from db.records import MessageState, NewExam, NewMessage, Receipt
+from db.clinical import Incoming
+from db.records import Receipt
 from integration.logs import traced
 
 _log = logging.getLogger(__name__)
@@ -14,17 +14,7 @@ _log = logging.getLogger(__name__)
 class Inbox(Protocol):
     """db.store.Store, or what stands before it."""
 
-    def accept(
-        self,
-        message: NewMessage,
-        state: MessageState,
-        reason: str | None,
-        answer: bytes,
-        exams: Sequence[NewExam] = (),
-        *,
-        clinical: Clinical = NOTHING_ELSE,
-        rung: bool = False,
-    ) -> Receipt:
+    def accept(self, incoming: Incoming, *, rung: bool = False) -> Receipt:
         """Keep a message; see `db.messages.Messages.accept`."""
         ...
 

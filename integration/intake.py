@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from db.clinical import Clinical
+from db.clinical import Clinical, Incoming
 from db.errors import StoreUnavailable, VersionConflict
 from db.records import MessageState, NewExam, NewMessage
 from integration.errors import Refused, answer_to, as_refused
@@ -93,7 +93,7 @@ class Hl7Intake:
         event = f"{now:%Y-%m-%d} {peer.address} {reason}".encode()
         message = NewMessage.whole("connection", peer.address, "", event, now)
         try:
-            self._store.accept(message, MessageState.REFUSED, reason, b"")
+            self._store.accept(Incoming(message, MessageState.REFUSED, reason, b""))
         except StoreUnavailable as error:
             _log.warning("refused connection not stored reason=%s", error.reason)
 
@@ -119,16 +119,9 @@ class Hl7Intake:
         message = _message(received, verdict.header, now)
         answer = _answer(verdict, message, now)
         reason = verdict.refusal.reason if verdict.refusal else verdict.told
+        incoming = Incoming(message, verdict.state, reason, answer, verdict.exams, verdict.clinical)
         try:
-            receipt = self._store.accept(
-                message,
-                verdict.state,
-                reason,
-                answer,
-                verdict.exams,
-                clinical=verdict.clinical,
-                rung=self._ring is not None,
-            )
+            receipt = self._store.accept(incoming, rung=self._ring is not None)
         except StoreUnavailable as error:
             _log.warning("message not stored id=%s reason=%s", message.id, error.reason)
             return _acknowledge(

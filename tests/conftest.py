@@ -1,15 +1,16 @@
 import logging
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from db.store import Store
 from integration.logs import PlainFormatter
-from tests.databases import postgres_database
+from tests.databases import new_database, postgres_database
 from tests.ecg_data import bxb, mitdb, nstdb, ptbxl_headers  # noqa: F401 - fixtures for every folder
 from tests.fhir_server import fhir_server  # noqa: F401 - a fixture for every folder
 from tests.kafka_broker import kafka_cluster  # noqa: F401 - a fixture for every folder
@@ -83,6 +84,13 @@ def postgres_url(postgres_server):
 def _emptied_postgres_url(postgres_server):
     with postgres_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store of one test, on SQLite."""
+    with closing(Store.open(new_database(tmp_path / "test.db"))) as store:
+        yield store
 
 
 @pytest.fixture

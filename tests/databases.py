@@ -19,7 +19,7 @@ def new_database(path):
     It is a copy: to migrate each takes many times longer.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(0o600)
+    path.touch(0o600, exist_ok=False)  # one that is there is somebody's
     path.write_bytes(_template())
     return f"sqlite:///{path}"
 

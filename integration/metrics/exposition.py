@@ -17,9 +17,9 @@ from prometheus_client import (
     generate_latest,
 )
 
-from db.clinical import NOTHING_ELSE, Clinical, Incoming
+from db.clinical import Incoming
 from db.errors import StoreUnavailable
-from db.records import MessageState, NewExam, NewMessage, Receipt
+from db.records import Receipt
 from db.store import Store
 from integration.inbox import BatchInbox
 from integration.metrics.stored import Stored
@@ -107,19 +107,8 @@ class _Counted:
     def __init__(self, inner: BatchInbox, messages: Counter, commits: Histogram) -> None:
         self._inner, self._messages, self._commits = inner, messages, commits
 
-    def accept(
-        self,
-        message: NewMessage,
-        state: MessageState,
-        reason: str | None,
-        answer: bytes,
-        exams: Sequence[NewExam] = (),
-        *,
-        clinical: Clinical = NOTHING_ELSE,
-        rung: bool = False,
-    ) -> Receipt:
+    def accept(self, incoming: Incoming, *, rung: bool = False) -> Receipt:
         """Keep a message and count what became of it."""
-        incoming = Incoming(message, state, reason, answer, exams, clinical)
         (receipt,) = self.accept_all([incoming], rung=rung)
         return receipt
 

@@ -23,6 +23,7 @@ from uuid import UUID
 
 import numpy as np
 
+from db.clinical import Incoming
 from db.migrate import upgrade
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from db.store import Store
@@ -129,7 +130,9 @@ def undelivered(store: Store, count: int) -> Iterator[tuple[UUID, tuple[int, int
         now = begin + timedelta(seconds=number)
         message = NewMessage.whole("mllp", "BENCH", str(number), b"MSH|%d" % number, now)
         exam = NewExam(PatientRef(str(patient)), ecg, now)
-        receipt = store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam], rung=True)
+        receipt = store.accept(
+            Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam]), rung=True
+        )
         (exam_id,) = receipt.exam_ids
         report = build_report(store.begin_scoring(exam_id), FINDINGS, issued=now)
         new = NewAssessment(FINDINGS, now, report, ("ehr",))

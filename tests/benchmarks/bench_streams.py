@@ -30,6 +30,7 @@ from bench_archive import Site, _children, _serving, waited
 from kafka import KafkaAdminClient, KafkaProducer
 from sqlalchemy import text
 
+from db.clinical import Incoming
 from db.records import MessageState, NewExam, NewMessage, PatientRef
 from db.store import Store
 from db.streaming import Stream
@@ -83,7 +84,7 @@ def storing(site: Site) -> Iterator[Sink]:
             now = datetime.now(UTC)
             message = NewMessage.whole("mllp", SENDER, f"{bed.number}-{second}", raw, now)
             exam = NewExam(bed.patient, ecg, ecg.start)
-            store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
+            store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam]))
 
         yield store_one
 

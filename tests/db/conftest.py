@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from db.clinical import Incoming
 from db.columns import Base
 from db.keyring import Key, Keyring
 from db.migrate import upgrade
@@ -100,7 +101,7 @@ def received(store, message, exam):
     def receive(control_id="1", *, minutes=0, identifier="4711", acquired=NOW, rung=False):
         new = message(control_id, received_at=NOW + timedelta(minutes=minutes))
         exams = [exam(identifier, acquired=acquired)]
-        receipt = store.accept(new, MessageState.ACCEPTED, None, b"AA", exams, rung=rung)
+        receipt = store.accept(Incoming(new, MessageState.ACCEPTED, None, b"AA", exams), rung=rung)
         return receipt.exam_ids[0]
 
     return receive

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from db.backup import back_up, restore
+from db.clinical import Incoming
 from db.errors import StoreUnavailable, StoreUnusable
 from db.migrate import upgrade
 from db.records import MessageState
@@ -56,7 +57,7 @@ def refuse(message):
         store = Store.open(url)
         for id_ in control_ids:
             new = message(id_, raw=b"MSH|ZZCANARY")
-            store.accept(new, MessageState.REFUSED, "lead-unknown", b"AR")
+            store.accept(Incoming(new, MessageState.REFUSED, "lead-unknown", b"AR"))
         store.close()
 
     return fill

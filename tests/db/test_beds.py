@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from db.beds import occupant
-from db.clinical import BedMove, Clinical
+from db.clinical import BedMove, Clinical, Incoming
 from db.errors import NotFound
 from db.records import Bed, ExamState, MessageState, NewExam, PatientRef
 from db.streaming import Stream
@@ -96,7 +96,7 @@ def admitted(store, message):
         new = message(f"ADT{admit.count}")
         told = Clinical(moves=moves)
         state = MessageState.NOT_ECG
-        return store.accept(new, state, "movement", b"AA", clinical=told, rung=rung)
+        return store.accept(Incoming(new, state, "movement", b"AA", clinical=told), rung=rung)
 
     admit.count = 0
     return admit
@@ -109,7 +109,7 @@ def recorded(store, message, ecg):
     def record(minutes=10, bed=BED, acquired=None, start=None):
         new = message(f"ECG{minutes}{bed.name}{bed.facility}{acquired}")
         exam = NewExam(None, replace(ecg, start=start), acquired or at(minutes), bed=bed)
-        receipt = store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam], rung=True)
+        receipt = store.accept(Incoming(new, MessageState.ACCEPTED, None, b"AA", [exam]), rung=True)
         return new.exam_id(0), receipt.exam_ids
 
     return record
@@ -184,5 +184,7 @@ def test_a_day_is_no_time(store, admitted, recorded):
 def test_the_same_admission_twice_is_one(store, message):
     told = Clinical(moves=(move(ANNA, 0),))
     for _ in range(2):
-        receipt = store.accept(message(), MessageState.NOT_ECG, "movement", b"AA", clinical=told)
+        receipt = store.accept(
+            Incoming(message(), MessageState.NOT_ECG, "movement", b"AA", clinical=told)
+        )
     assert receipt.duplicate

@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from db.audit import AuditKind
+from db.clinical import Incoming
 from db.dead_letters import CONFLICT
 from db.errors import NotFound
 from db.filters import Subject
@@ -15,7 +16,7 @@ def halted(store, received, assessment, message):
     """Two refusals of a kind, a failed ECG, a lost delivery; returns their ids."""
     refused = [message(f"R{n}", received_at=NOW + timedelta(minutes=n)) for n in range(2)]
     for one in refused:
-        store.accept(one, MessageState.REFUSED, "lead-unknown", b"AR")
+        store.accept(Incoming(one, MessageState.REFUSED, "lead-unknown", b"AR"))
     failed = received("F1")
     store.fail_exam(failed, "scoring-crashed")
     (lost,) = store.save_assessment(received("D1", minutes=9), assessment("fhir"))
@@ -37,7 +38,7 @@ def test_what_halts_is_told_by_reason_with_the_newest_as_example(store, halted):
 
 def test_a_conflict_is_a_dead_letter_of_its_own(store, message):
     for raw in (b"one", b"another"):
-        store.accept(message("7", raw=raw), MessageState.NOT_ECG, None, b"AA")
+        store.accept(Incoming(message("7", raw=raw), MessageState.NOT_ECG, None, b"AA"))
     (group,) = store.halted()
     assert (group.subject, group.reason, group.count) == (Subject.MESSAGE, CONFLICT, 2)
     other = ({message("7", raw=raw).id for raw in (b"one", b"another")} - {group.example}).pop()

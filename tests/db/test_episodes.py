@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from db.clinical import Incoming
 from db.records import ExamState, MessageState, NewExam, PatientRef
 from db.streaming import Progress, Stream, StreamState, Window, episode_id
 from model.alarms import Course
@@ -27,7 +28,7 @@ def go_on(store, message):
     """Take a step of a stream with these courses; returns the exams it made."""
     ecg = Ecg(np.zeros((1, 250), np.float32), ("II",), 250.0, at(0), (0.005,))
     exam = NewExam(STREAM.patient, ecg, ecg.start)
-    store.accept(message(received_at=at(1)), MessageState.ACCEPTED, None, b"AA", [exam])
+    store.accept(Incoming(message(received_at=at(1)), MessageState.ACCEPTED, None, b"AA", [exam]))
     store.adopt_packets(1)
 
     def make(second, *courses):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from db.clinical import Incoming
 from db.errors import Corrupt, NotFound, StoreUnavailable
 from db.records import MAX_IDENTIFIER, ExamState, MessageState
 
@@ -30,9 +31,9 @@ def at_once(n, function):
 
 def test_answers_to_a_control_id(store, message, exam):
     first, second, refused = (message(raw=raw) for raw in (b"one", b"two", b"three"))
-    store.accept(first, MessageState.ACCEPTED, None, b"AA", [exam()])
-    store.accept(second, MessageState.NOT_ECG, None, b"AB")
-    store.accept(refused, MessageState.REFUSED, "x", b"AR")
+    store.accept(Incoming(first, MessageState.ACCEPTED, None, b"AA", [exam()]))
+    store.accept(Incoming(second, MessageState.NOT_ECG, None, b"AB"))
+    store.accept(Incoming(refused, MessageState.REFUSED, "x", b"AR"))
     assert store.answers_to(first.protocol, first.control_id) == (b"AA",)
     assert store.answers_to("fhir", first.control_id) == ()
     assert store.answers_to(first.protocol, "x" * 201) == ()
@@ -44,8 +45,10 @@ class TestConflict:
 
     def test_both_are_kept_and_marked(self, store, message, exam):
         first, second = message(raw=b"one"), message(raw=b"two")
-        assert not store.accept(first, MessageState.ACCEPTED, None, b"AA", [exam()]).conflict
-        receipt = store.accept(second, MessageState.ACCEPTED, None, b"AA", [exam()])
+        assert not store.accept(
+            Incoming(first, MessageState.ACCEPTED, None, b"AA", [exam()])
+        ).conflict
+        receipt = store.accept(Incoming(second, MessageState.ACCEPTED, None, b"AA", [exam()]))
         assert receipt.conflict
         assert not receipt.duplicate
         assert store.status(NOW).conflicts == 2
@@ -63,19 +66,25 @@ class TestConflict:
     )
     def test_what_is_none(self, store, message, other):
         first = {"control_id": ""} if other.get("control_id") == "" else {}
-        store.accept(message(**first), MessageState.NOT_ECG, None, b"AA")
-        assert not store.accept(message(**other), MessageState.NOT_ECG, None, b"AA").conflict
+        store.accept(Incoming(message(**first), MessageState.NOT_ECG, None, b"AA"))
+        assert not store.accept(
+            Incoming(message(**other), MessageState.NOT_ECG, None, b"AA")
+        ).conflict
         assert store.status(NOW).conflicts == 0
 
     def test_a_refused_one_may_come_again_mended(self, store, message):
-        store.accept(message(raw=b"bad"), MessageState.REFUSED, "lead-unknown", b"AR")
-        assert not store.accept(message(raw=b"good"), MessageState.NOT_ECG, None, b"AA").conflict
-        receipt = store.accept(message(raw=b"bad again"), MessageState.REFUSED, "x", b"AR")
+        store.accept(Incoming(message(raw=b"bad"), MessageState.REFUSED, "lead-unknown", b"AR"))
+        assert not store.accept(
+            Incoming(message(raw=b"good"), MessageState.NOT_ECG, None, b"AA")
+        ).conflict
+        receipt = store.accept(
+            Incoming(message(raw=b"bad again"), MessageState.REFUSED, "x", b"AR")
+        )
         assert not receipt.conflict
 
     def test_of_two_at_once_both_are_marked(self, store, message):
         def accept(i):
-            return store.accept(message(raw=b"%d" % i), MessageState.NOT_ECG, None, b"AA")
+            return store.accept(Incoming(message(raw=b"%d" % i), MessageState.NOT_ECG, None, b"AA"))
 
         receipts = at_once(2, accept)
         assert sorted(receipt.conflict for receipt in receipts) == [False, True]
@@ -85,7 +94,7 @@ class TestConflict:
 class TestAccept:
     def test_a_message_is_kept_byte_for_byte(self, store, message):
         long = message(raw=b"OBX|1|NA|" * 5000)
-        receipt = store.accept(long, MessageState.NOT_ECG, None, b"AA")
+        receipt = store.accept(Incoming(long, MessageState.NOT_ECG, None, b"AA"))
         assert (receipt.message_id, receipt.answer) == (long.id, b"AA")
         assert (receipt.exam_ids, receipt.duplicate) == ((), False)
         assert store.message_raw(long.id) == long.raw
@@ -93,15 +102,15 @@ class TestAccept:
     def test_its_exams_are_kept_in_order(self, store, message, exam):
         new = message()
         exams = [exam("one"), exam("two")]
-        receipt = store.accept(new, MessageState.ACCEPTED, None, b"AA", exams)
+        receipt = store.accept(Incoming(new, MessageState.ACCEPTED, None, b"AA", exams))
         assert receipt.exam_ids == (new.exam_id(0), new.exam_id(1))
         loaded = [store.load_exam(id_) for id_ in receipt.exam_ids]
         assert [e.patient.identifier for e in loaded] == ["one", "two"]
 
     def test_a_duplicate_gets_the_first_answer(self, store, message, exam):
-        store.accept(message(), MessageState.ACCEPTED, None, b"first" * 100, [exam()])
+        store.accept(Incoming(message(), MessageState.ACCEPTED, None, b"first" * 100, [exam()]))
         again = message(received_at=NOW + timedelta(hours=1))
-        receipt = store.accept(again, MessageState.ACCEPTED, None, b"second", [exam()])
+        receipt = store.accept(Incoming(again, MessageState.ACCEPTED, None, b"second", [exam()]))
         assert (receipt.answer, receipt.exam_ids) == (b"first" * 100, ())
         assert receipt.duplicate
         assert store.status(NOW).messages["accepted"] == 1
@@ -111,7 +120,7 @@ class TestAccept:
         new = message()
 
         def accept(i):
-            return store.accept(new, MessageState.ACCEPTED, None, b"%d" % i, [exam()])
+            return store.accept(Incoming(new, MessageState.ACCEPTED, None, b"%d" % i, [exam()]))
 
         receipts = at_once(6, accept)
         (winner,) = (r for r in receipts if not r.duplicate)
@@ -122,7 +131,9 @@ class TestAccept:
     def test_different_messages_at_once_are_all_kept(self, store, message, exam):
         def accept(i):
             new = message(str(i))
-            return store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam()]).duplicate
+            return store.accept(
+                Incoming(new, MessageState.ACCEPTED, None, b"AA", [exam()])
+            ).duplicate
 
         assert at_once(12, accept) == [False] * 12
         assert store.status(NOW).exams["received"] == 12
@@ -130,29 +141,29 @@ class TestAccept:
     def test_the_longest_identifiers_fit(self, store, message, exam):
         longest = "\U0001f9e1" * MAX_IDENTIFIER
         exams = [exam(longest, longest[1:] + "a")]
-        (id_,) = store.accept(message(), MessageState.ACCEPTED, None, b"", exams).exam_ids
+        (id_,) = store.accept(Incoming(message(), MessageState.ACCEPTED, None, b"", exams)).exam_ids
         assert store.load_exam(id_).patient == exams[0].patient
 
     def test_a_refusal_is_kept_with_its_reason(self, store, message):
-        store.accept(message(), MessageState.REFUSED, "lead-unknown", b"AR")
+        store.accept(Incoming(message(), MessageState.REFUSED, "lead-unknown", b"AR"))
         assert store.status(NOW).refusals == {"lead-unknown": 1}
 
     def test_a_refused_message_is_taken_once_its_cause_is_mended(self, store, message, exam):
         new = message()
-        store.accept(new, MessageState.REFUSED, "charset-undecodable", b"AR")
-        still = store.accept(new, MessageState.REFUSED, "lead-unknown", b"other")
+        store.accept(Incoming(new, MessageState.REFUSED, "charset-undecodable", b"AR"))
+        still = store.accept(Incoming(new, MessageState.REFUSED, "lead-unknown", b"other"))
         assert (still.answer, still.duplicate) == (b"AR", True)
-        mended = store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam()])
+        mended = store.accept(Incoming(new, MessageState.ACCEPTED, None, b"AA", [exam()]))
         assert (mended.answer, mended.duplicate) == (b"AA", False)
         assert mended.exam_ids == (new.exam_id(0),)
-        again = store.accept(new, MessageState.REFUSED, "lead-unknown", b"AR")
+        again = store.accept(Incoming(new, MessageState.REFUSED, "lead-unknown", b"AR"))
         assert (again.answer, again.duplicate) == (b"AA", True)
         assert store.status(NOW).messages == {"accepted": 1, "refused": 0, "not-ecg": 0}
         assert store.status(NOW).refusals == {}
 
     @pytest.mark.parametrize("control_id", ["", "a\0b", "é" * 5000])
     def test_any_control_id_is_recorded_and_found(self, store, message, exam, control_id):
-        store.accept(message(control_id), MessageState.ACCEPTED, None, b"AA", [exam()])
+        store.accept(Incoming(message(control_id), MessageState.ACCEPTED, None, b"AA", [exam()]))
         assert len(store.exam_by_control_id("CART^ED", control_id)) == 1
 
     def test_what_fails_half_way_leaves_nothing(self, store, message, exam):
@@ -160,7 +171,7 @@ class TestAccept:
         object.__setattr__(broken.ecg, "start", None)
         object.__setattr__(broken.ecg, "sampling_rate_hz", None)
         with pytest.raises(StoreUnavailable):
-            store.accept(new, MessageState.ACCEPTED, None, b"AA", [exam(), broken])
+            store.accept(Incoming(new, MessageState.ACCEPTED, None, b"AA", [exam(), broken]))
         with pytest.raises(NotFound):
             store.message_raw(new.id)
 
@@ -169,7 +180,7 @@ class TestAccept:
         object.__setattr__(broken.ecg, "start", None)
         object.__setattr__(broken.ecg, "sampling_rate_hz", None)
         with pytest.raises(StoreUnavailable) as caught:
-            store.accept(message(), MessageState.ACCEPTED, None, b"AA", [broken])
+            store.accept(Incoming(message(), MessageState.ACCEPTED, None, b"AA", [broken]))
         assert "CANARY" not in "".join(traceback.format_exception(caught.value))
         assert caught.value.detail in {
             "IntegrityError SQLITE_CONSTRAINT_NOTNULL",

@@ -1,6 +1,7 @@
 import pytest
 from sqlalchemy import select
 
+from db.clinical import Incoming
 from db.filters import FilterError, Subject, matching, nameless, parse_filter
 from db.records import MessageState
 from db.sealed import SoughtInPart
@@ -31,7 +32,7 @@ def filled(store, received, assessment, message):
     store.save_assessment(second, assessment("fhir", "oru", unscorable="too-short"))
     received("B1", identifier="0815", minutes=20)
     refused = message("C1", sender="MONITOR^ICU")
-    store.accept(refused, MessageState.REFUSED, "lead-unknown", b"AR")
+    store.accept(Incoming(refused, MessageState.REFUSED, "lead-unknown", b"AR"))
     return store
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import column, select, table
 
-from db.clinical import BedMove, Clinical, NewResult, OrderRef
+from db.clinical import BedMove, Clinical, Incoming, NewResult, OrderRef
 from db.errors import StoreUnusable
 from db.filters import parse_filter
 from db.keyring import Key, Keyring
@@ -63,7 +63,9 @@ def fill(store, message, exam, assessment, control_id="1"):
         orders=(OrderRef(WHO, CANARY, CANARY),),
     )
     answer = CANARY.encode()
-    receipt = store.accept(new, MessageState.ACCEPTED, None, answer, [one], clinical=clinical)
+    receipt = store.accept(
+        Incoming(new, MessageState.ACCEPTED, None, answer, [one], clinical=clinical)
+    )
     report = {"resourceType": "Bundle", "patient": CANARY}
     store.save_assessment(receipt.exam_ids[0], replace(assessment("fhir"), report=report))
     return receipt.exam_ids[0]
@@ -220,14 +222,20 @@ def test_a_held_patient_stays_held_while_keys_are_exchanged(opened, message, exa
 def test_who_lay_in_a_bed_is_known_while_keys_are_exchanged(opened, message, exam):
     move = BedMove(WHO, NOW, Bed("7"))
     opened(FIRST).accept(
-        message("1"), MessageState.NOT_ECG, None, b"AA", [], clinical=Clinical(moves=(move,))
+        Incoming(
+            message("1"), MessageState.NOT_ECG, None, b"AA", [], clinical=Clinical(moves=(move,))
+        )
     )
     both = opened(SECOND)
     away = BedMove(WHO, NOW + timedelta(hours=1), None)
     both.accept(
-        message("2"), MessageState.NOT_ECG, None, b"AA", [], clinical=Clinical(moves=(away,))
+        Incoming(
+            message("2"), MessageState.NOT_ECG, None, b"AA", [], clinical=Clinical(moves=(away,))
+        )
     )
     for control_id, hours, known in (("3", 0.5, 1), ("4", 2, 0)):
         one = replace(exam(), patient=None, bed=Bed("7"), acquired=NOW + timedelta(hours=hours))
-        receipt = both.accept(message(control_id), MessageState.ACCEPTED, None, b"AA", [one])
+        receipt = both.accept(
+            Incoming(message(control_id), MessageState.ACCEPTED, None, b"AA", [one])
+        )
         assert len(receipt.exam_ids) == known

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 import db.tables
 import db.upkeep_tables  # noqa: F401
+from db.clinical import Incoming
 from db.columns import Base
 from db.engine import WRITES, open_engine
 from db.errors import StoreUnavailable, StoreUnusable
@@ -122,7 +123,9 @@ def test_one_release_back_serves_on_what_the_next_one_added(fresh_url, run):
     assert store.schema() == "9999", "left as it is"
     message = NewMessage.whole("mllp", "CART", "1", b"MSH", datetime(2026, 3, 1, tzinfo=UTC))
     exam = NewExam(PatientRef("4711"), simulate("normal", seed=1))
-    (exam_id,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam]).exam_ids
+    (exam_id,) = store.accept(
+        Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam])
+    ).exam_ids
     assert store.begin_scoring(exam_id).attempts == 1
     store.close()
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from db.clinical import Incoming
 from db.errors import NotFound
 from db.packets import AHEAD_REASON
 from db.records import ExamState, MessageState, NewExam, PatientRef
@@ -30,7 +31,7 @@ def arrive(store, message):
         sent = message(control_id=f"{patient}-{second}", raw=f"{patient} {second} {about}".encode())
         recording = ecg(second, **about)
         new = NewExam(PatientRef(patient, "H"), recording, recording.start)
-        store.accept(sent, MessageState.ACCEPTED, None, b"AA", [new])
+        store.accept(Incoming(sent, MessageState.ACCEPTED, None, b"AA", [new]))
         return sent.exam_id(0)
 
     return make

@@ -4,6 +4,7 @@ from uuid import UUID
 import pytest
 
 from db.audit import AuditKind
+from db.clinical import Incoming
 from db.errors import NotFound
 from db.filters import parse_filter
 from db.records import DeliveryState, ExamState, MessageState
@@ -75,7 +76,7 @@ def test_what_is_put_off_can_be_hastened_and_what_is_fresh_cannot(store, receive
 def test_subjects_come_in_pages_and_discarded_ones_never(store, message):
     messages = [message(str(n)) for n in range(5)]
     for one in messages:
-        store.accept(one, MessageState.REFUSED, "lead-unknown", b"AR")
+        store.accept(Incoming(one, MessageState.REFUSED, "lead-unknown", b"AR"))
     store.discard(messages[0].id, "old", "admin", NOW)
     every, left = parse_filter("refusal:lead-unknown"), sorted(m.id for m in messages[1:])
     first = store.replayable(every, Stage.DECODE, None, 3)

@@ -4,6 +4,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event, text
 
+from db.clinical import Incoming
 from db.errors import NotFound
 from db.records import ExamState, MessageState
 from db.store import Store
@@ -105,7 +106,7 @@ class TestLists:
         exam_id = received("7")
         received("8")
         other = message("7", sender="OTHER^X")
-        store.accept(other, MessageState.ACCEPTED, None, b"AA", [exam(), exam()])
+        store.accept(Incoming(other, MessageState.ACCEPTED, None, b"AA", [exam(), exam()]))
         assert [s.id for s in store.exam_by_control_id("CART^ED", "7")] == [exam_id]
         in_order = [other.exam_id(0), other.exam_id(1)]
         assert [s.id for s in store.exam_by_control_id("OTHER^X", "7")] == in_order
@@ -123,8 +124,8 @@ class TestStatus:
 
     def test_everything_is_counted(self, store, received, message, assessment):
         for i, reason in enumerate(["msh-missing", "msh-missing", "rate-missing"]):
-            store.accept(message(f"r{i}"), MessageState.REFUSED, reason, b"AR")
-        store.accept(message("n"), MessageState.NOT_ECG, None, b"AA")
+            store.accept(Incoming(message(f"r{i}"), MessageState.REFUSED, reason, b"AR"))
+        store.accept(Incoming(message("n"), MessageState.NOT_ECG, None, b"AA"))
         received("old", minutes=-10)
         received("new")
         store.save_assessment(received("s"), assessment("fhir", "his"))

@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from db.clinical import Clinical, Measurement, NewResult, OrderRef, Quantity
+from db.clinical import Clinical, Incoming, Measurement, NewResult, OrderRef, Quantity
 from db.records import MessageState, NewExam, PatientRef
 from tests.db.conftest import NOW
 
@@ -18,7 +18,9 @@ def test_a_result_comes_back_with_its_exam(store, message, exam):
     free = NewResult(None, (), ("nobody's",), date(2026, 3, 1))
     told = Clinical(results=(own, free))
     exams = [exam(), exam("4712")]
-    receipt = store.accept(message(), MessageState.ACCEPTED, None, b"AA", exams, clinical=told)
+    receipt = store.accept(
+        Incoming(message(), MessageState.ACCEPTED, None, b"AA", exams, clinical=told)
+    )
     first, second = receipt.exam_ids
     assert store.results_of_exam(first) == ()
     (found,) = store.results_of_exam(second)
@@ -35,10 +37,14 @@ def test_a_result_comes_back_with_its_exam(store, message, exam):
 
 def test_a_message_of_results_alone(store, message):
     told = Clinical(results=(NewResult(PATIENT, NUMBERS, ()),))
-    receipt = store.accept(message(), MessageState.NOT_ECG, "measurements", b"AA", clinical=told)
+    receipt = store.accept(
+        Incoming(message(), MessageState.NOT_ECG, "measurements", b"AA", clinical=told)
+    )
     assert receipt.exam_ids == ()
     assert len(store.results_of_message(receipt.message_id)) == 1
-    again = store.accept(message(), MessageState.NOT_ECG, "measurements", b"AA", clinical=told)
+    again = store.accept(
+        Incoming(message(), MessageState.NOT_ECG, "measurements", b"AA", clinical=told)
+    )
     assert again.duplicate
     assert len(store.results_of_message(receipt.message_id)) == 1
 
@@ -49,9 +55,11 @@ def placer_found(store, message, ecg):
 
     def find(orders, placer=None):
         told = Clinical(orders=tuple(orders))
-        store.accept(message("order"), MessageState.NOT_ECG, "order", b"AA", clinical=told)
+        store.accept(
+            Incoming(message("order"), MessageState.NOT_ECG, "order", b"AA", clinical=told)
+        )
         new = NewExam(PATIENT, ecg, NOW, placer, "F9")
-        receipt = store.accept(message(), MessageState.ACCEPTED, None, b"AA", [new])
+        receipt = store.accept(Incoming(message(), MessageState.ACCEPTED, None, b"AA", [new]))
         return store.load_exam(receipt.exam_ids[0]).placer_order
 
     return find

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import func, select
 
 from db.audit import AuditEntry, AuditKind
+from db.clinical import Incoming
 from db.errors import NotFound
 from db.records import MessageState
 from db.retention import Hold, Periods, Pruned
@@ -46,7 +47,7 @@ def test_what_has_ended_goes_and_its_identity_stays(store, delivered, message, e
         store.message_raw(message("1").id)
     with pytest.raises(NotFound):
         store.load_exam(exam_id)
-    again = store.accept(message("1"), MessageState.ACCEPTED, None, b"AA", [exam()])
+    again = store.accept(Incoming(message("1"), MessageState.ACCEPTED, None, b"AA", [exam()]))
     assert (again.duplicate, again.answer, again.exam_ids) == (True, b"AA", ())
     assert rows(store, WaveformRow) == 0
 
@@ -72,7 +73,7 @@ def test_each_kind_has_its_own_period(store, delivered):
 
 def test_errors_go_by_their_own_period_and_never_with_the_rest(store, received, message):
     refused = message("bad")
-    store.accept(refused, MessageState.REFUSED, "lead-unknown", b"AR")
+    store.accept(Incoming(refused, MessageState.REFUSED, "lead-unknown", b"AR"))
     store.discard(refused.id, "seen", "admin", NOW)
     failed = received("failed")
     store.fail_exam(failed, "scoring-crashed")

@@ -4,6 +4,7 @@ from collections import namedtuple
 import pytest
 
 from db import room
+from db.clinical import Incoming
 from db.errors import StoreUnavailable
 from db.records import MessageState
 from db.room import Limits, Room
@@ -60,5 +61,5 @@ def test_a_full_store_takes_nothing_and_goes_on_with_what_it_has(
     exam_id = received("before")
     store.limit(Room(Limits(2**62, 2**62), tmp_path, store.database_bytes))
     with pytest.raises(StoreUnavailable, match="store-full"):
-        store.accept(message("after"), MessageState.NOT_ECG, None, b"AA")
+        store.accept(Incoming(message("after"), MessageState.NOT_ECG, None, b"AA"))
     assert store.save_assessment(exam_id, assessment()) == ()

@@ -6,13 +6,14 @@ import pytest
 from sqlalchemy import event, text
 
 import db.engine
+from db.clinical import Incoming
 from db.errors import NotFound, StoreUnavailable
 from db.records import MessageState
 from db.store import Store
 
 
 def accept(store, message):
-    return store.accept(message, MessageState.NOT_ECG, None, b"AA")
+    return store.accept(Incoming(message, MessageState.NOT_ECG, None, b"AA"))
 
 
 def test_the_schema_is_told(store):

@@ -7,6 +7,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from db.clinical import Incoming
 from db.records import MessageState, NewExam, PatientRef
 from db.retention import Hold, Periods, Pruned
 from db.streaming import Progress, Stream, StreamState, Window
@@ -35,7 +36,7 @@ def arrive(store, message):
             sent = message(str(second), raw=str(second).encode(), received_at=at(second + 1))
             ecg = Ecg(np.zeros((1, 250), np.float32), ("II",), 250.0, at(second), (0.005,))
             exam = NewExam(STREAM.patient, ecg, ecg.start)
-            store.accept(sent, MessageState.ACCEPTED, None, b"AA", [exam])
+            store.accept(Incoming(sent, MessageState.ACCEPTED, None, b"AA", [exam]))
         store.adopt_packets(1000)
 
     return make

@@ -11,6 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from db.circuits import Circuit
+from db.clinical import Incoming
 from db.measures import Ended, Judged, Reviewed, Spread
 from db.records import MessageState, NewMessage
 from db.store import Store
@@ -40,7 +41,7 @@ def samples(tmp_path_factory):
     metrics.registry.register(KafkaLag(lambda: {("ecg", 0): 7}))
     for n, state in enumerate((MessageState.NOT_ECG, MessageState.REFUSED)):
         message = NewMessage.whole("mllp", "A^B", f"{n}", b"MSH", NOW)
-        metrics.counted(store).accept(message, state, "reason", b"AA")
+        metrics.counted(store).accept(Incoming(message, state, "reason", b"AA"))
     metrics.timed("mllp", str)(1)
     metrics.requested("GET", "/readyz", 200, 0.1)
     one = {"fhir": 1}

@@ -8,6 +8,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import event
 
+from db.clinical import Incoming
 from db.errors import StoreUnavailable
 from db.migrate import upgrade
 from db.records import MessageState, NewMessage
@@ -75,7 +76,7 @@ def _become_viewer(connection, _record):
 def test_a_viewer_looks_at_the_status(owners_url):
     owner = Store.open(owners_url)
     message = NewMessage.whole("mllp", "CART", "7", b"MSH|ZZCANARY", NOW)
-    owner.accept(message, MessageState.REFUSED, "lead-unknown", b"AR")
+    owner.accept(Incoming(message, MessageState.REFUSED, "lead-unknown", b"AR"))
     owner.close()
     store = Store.open(owners_url)
     event.listen(store._engine, "connect", _become_viewer)

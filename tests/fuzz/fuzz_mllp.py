@@ -71,9 +71,9 @@ class Recording:
         self._store = store
         self.kept: dict[bytes, object] = {}
 
-    def accept(self, message, *arguments, **options):
-        receipt = self._store.accept(message, *arguments, **options)
-        self.kept[message.raw] = receipt.message_id
+    def accept(self, incoming, **options):
+        receipt = self._store.accept(incoming, **options)
+        self.kept[incoming.message.raw] = receipt.message_id
         return receipt
 
     def holds(self, raw: bytes) -> bool:

@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from db.clinical import Incoming
 from db.records import Exam, ExamState, MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from integration.fhir.report import build_report
 from model.ecg import LEADS_12, Ecg
@@ -118,7 +119,7 @@ def reported(exam):
         issued = datetime.now(UTC) - timedelta(hours=1)
         message = NewMessage.whole("mllp", "", "1", b"MSH|", issued)
         new = NewExam(exam.patient, exam.ecg, exam.acquired)
-        (id_,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [new]).exam_ids
+        (id_,) = store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [new])).exam_ids
         own = store.load_exam(id_)
         report = build_report(own, FINDINGS[kind], issued=issued, critical=critical)
         answer_by = issued + timedelta(minutes=30)

@@ -5,6 +5,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from db.clinical import Incoming
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from db.store import Store
 from integration.comparison import Compared, compared
@@ -62,7 +63,7 @@ def stored(tmp_path):
     store = Store.open(url)
     message = NewMessage.whole("mllp", "CART", "1", b"MSH|", NOW)
     exam = NewExam(PatientRef("4711"), Ecg(np.zeros((1, 5000), np.float32), ("II",), 500.0))
-    (id_,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam]).exam_ids
+    (id_,) = store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam])).exam_ids
     yield store, id_
     store.close()
 

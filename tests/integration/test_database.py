@@ -1,6 +1,7 @@
 import pytest
 from pydantic import SecretStr
 
+from db.clinical import Incoming
 from db.errors import StoreUnusable
 from db.migrate import upgrade
 from db.records import MessageState, NewMessage
@@ -27,7 +28,7 @@ def test_the_keys_of_the_settings_seal_and_are_asked_for_from_then_on(tmp_path):
     upgrade(sealed.database)
     store = open_store(sealed)
     message = NewMessage.whole("mllp", "CART", "7", b"MSH|ZZCANARY", NOW)
-    store.accept(message, MessageState.REFUSED, "lead-unknown", b"AR")
+    store.accept(Incoming(message, MessageState.REFUSED, "lead-unknown", b"AR"))
     store.close()
     assert b"ZZCANARY" not in (tmp_path / "hisbundle.db").read_bytes()
     with pytest.raises(StoreUnusable, match="key-missing"):

@@ -9,8 +9,6 @@ import orjson
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
-from db.migrate import upgrade
-from db.store import Store
 from integration.fhir.client import FhirClient
 from integration.fhir.reading import resources_of
 from integration.fhir.revision import sendable
@@ -27,15 +25,6 @@ from tests.patience import PATIENCE_S
 BY = {"resultsInterpreter": [{"identifier": {"value": "7"}}]}
 ECG = observation([component("I", list(range(100)))])
 EHR = Origin("ehr")
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = f"sqlite:///{tmp_path / 'hisbundle.db'}"
-    upgrade(url)
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -6,23 +6,13 @@ import orjson
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
-from db.store import Store
 from integration.fhir_body import Interaction
 from integration.fhir_decisions import Origin
 from integration.fhir_existing import existing
 from integration.fhir_intake import FhirIntake
-from tests.databases import new_database
 from tests.fhir_observations import PATIENT, bundle, component, observation, one_lead
 
 ECG = observation([component("I", list(range(100)))], identifier=[{"value": "7"}])
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "hisbundle.db")
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 def test_only_what_was_taken_alone_counts(store):

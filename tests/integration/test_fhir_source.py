@@ -7,12 +7,10 @@ from uuid import UUID
 import pytest
 
 from db.sources import Subscribed
-from db.store import Store
 from integration.errors import Refused, TryLater
 from integration.fhir.source_client import SourceClient
 from integration.fhir_intake import FhirIntake
 from integration.fhir_source import FhirSource, Reading, Taken
-from tests.databases import new_database
 from tests.fhir_observations import PATIENT, component, observation, one_lead
 from tests.scripted_server import scripted_server
 
@@ -61,14 +59,6 @@ class Ehr:
 
 def _at(seconds):
     return NOON + timedelta(seconds=seconds)
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "hisbundle.db")
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

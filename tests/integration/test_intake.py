@@ -9,14 +9,12 @@ import pytest
 
 import db.engine
 from db.errors import StoreUnavailable
-from db.store import Store
 from integration.errors import answer_to
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame, Framer, Junk, frame
 from integration.hl7v2.modes import AckMode
 from integration.intake import Hl7Intake
 from integration.senders import Entry, Peer, Sender, Senders
-from tests.databases import new_database
 from tests.hl7_messages import MSH, OBR, RATE, RESOLUTION, twelve, wcm, wcm_lead
 
 PEER = Peer("127.0.0.1")
@@ -26,14 +24,6 @@ PID = "PID|1||ZZCANARY-4711^^^HOSP^MR||ZZCANARY^JOHN||19700101|M|||ZZCANARY STRE
 SAMPLES = "^".join("012" * 1000)  # 6 s: an ECG by itself, no packet of a monitor
 GOOD = wcm(*twelve(SAMPLES), pid=PID)
 ADT = b"MSH|^~\\&|ADT|WARD|HIS|HOSP|20260102030405||ADT^A01|A1|P|2.5\rEVN|A01\rPID|1||4711\r"
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "test.db")
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

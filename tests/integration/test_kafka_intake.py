@@ -7,14 +7,12 @@ import pytest
 
 import integration.kafka_intake
 from db.records import ExamState, MessageState, PatientRef
-from db.store import Store
 from db.streaming import Stream
 from integration.kafka.envelope import Record
 from integration.kafka.settings import KafkaSettings, TopicSettings
 from integration.kafka_intake import KafkaIntake
 from tests import hl7_messages
 from tests.chunk_events import RATE_HZ, T0, TYPE, chunk_bytes, stream_of
-from tests.databases import new_database
 from tests.ecg_events import PATIENT, ecg_bytes
 from tests.fhir_observations import component, observation
 
@@ -23,14 +21,6 @@ EVENT = [("ce_specversion", b"1.0"), ("ce_id", b"e1"), ("ce_source", b"//cart"),
 HL7 = hl7_messages.wcm(*hl7_messages.wcm_lead("II", "^".join(map(str, range(3000)))))
 
 OBSERVATION = observation([component("II", range(3000))], id="o1")
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "test.db")
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 
 import orjson
-import pytest
 
 from db.replays import ReplayState, Stage
-from db.store import Store
 from integration.fhir_body import Interaction
 from integration.fhir_decisions import Origin
 from integration.fhir_intake import FhirIntake
@@ -13,7 +11,6 @@ from integration.hl7v2.framing import Frame
 from integration.intake import Hl7Intake
 from integration.replay import PIECE, Replayer, fhir_reader, hl7_reader
 from integration.senders import Entry, Peer, Sender, Senders
-from tests.databases import new_database
 from tests.hl7_messages import twelve, wcm
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -22,14 +19,6 @@ ASCII = Senders((), Sender("", "ascii", None), closed=False)
 LATIN = Senders((), Sender("", "iso8859-1", None), closed=False)
 SAMPLES = "^".join("012" * 1000)
 PID = "PID|1||ZZCANARY-4711^^^HOSP^MR||ZZCANARY^J{}||19700101|M"
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "test.db")
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 def message(letter="\xe9"):

@@ -6,38 +6,20 @@ from uuid import UUID
 import pytest
 
 from db.errors import VersionConflict
-from db.records import MessageState, NewAssessment, NewExam, NewMessage
 from db.reviews import Decision, ReportStatus, Review, Reviewer
-from db.store import Store
 from integration.errors import Refused
 from integration.fhir.acknowledging import alerts_of
 from integration.fhir.reading import report_resource
-from integration.fhir.report import build_report
 from integration.review import Reviews
-from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 REVIEWER = Reviewer("Practitioner/7")
 
 
 @pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "test.db")
-    store = Store.open(url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def exam_id(store, exam, findings_of):
+def exam_id(store, reported):
     """An ECG whose report goes to one destination."""
-    new = NewExam(exam.patient, exam.ecg, exam.acquired)
-    message = NewMessage.whole("mllp", "", "1", b"MSH|", NOW)
-    (id_,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [new]).exam_ids
-    findings = findings_of("flagged")
-    report = build_report(store.load_exam(id_), findings, issued=NOW)
-    store.save_assessment(id_, NewAssessment(findings, NOW, report, ("fhir",)))
-    return id_
+    return reported(store, destinations=("fhir",))
 
 
 def review(decision="confirm", text="", reviewer=REVIEWER):

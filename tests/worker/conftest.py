@@ -3,21 +3,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from db.clinical import Incoming
 from db.records import MessageState, NewExam, NewMessage, PatientRef
-from db.store import Store
 from model.ecg import Ecg
 from model.findings import Findings, ModelIdentity, Quality, TypeFinding
-from tests.databases import new_database
 
 MODEL = ModelIdentity("resting", "1", "ab" * 32)
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "test.db")
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -29,7 +20,9 @@ def received(store):
         message = NewMessage.whole("mllp", "CART^ED", control_id, raw, datetime.now(UTC))
         ecg = Ecg(np.zeros((1, 500), np.float32), ("II",), 500.0)
         exam = NewExam(PatientRef(patient), ecg)
-        receipt = store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam], rung=False)
+        receipt = store.accept(
+            Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam]), rung=False
+        )
         return receipt.exam_ids[0]
 
     return receive

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from db.clinical import Incoming
 from db.records import MessageState, NewExam, NewMessage, PatientRef
 from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.review import Reviews
@@ -83,7 +84,7 @@ class Site:
             raw = f"{patient} {second} {again}".encode()
             message = NewMessage.whole("mllp", "MONITOR^ICU", f"{patient}{second}{again}", raw, now)
             exam = NewExam(PatientRef(patient), ecg, start)
-            self.store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
+            self.store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam]))
 
     def read(self, now_s, *, lease_s=60.0):
         """Read on with everything that is due; returns the exams that it made."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from kombu.exceptions import OperationalError
 
+from db.clinical import Incoming
 from db.errors import StoreUnavailable
 from db.records import BACKLOG, LIVE, Lane, MessageState, NewExam, NewMessage, PatientRef
 from db.streaming import Stream
@@ -79,7 +80,7 @@ def test_the_sweeper_gives_packets_to_their_stream_and_rings_for_it(store, bell)
         ecg = Ecg(np.zeros((1, 250), np.float32), ("II",), 250.0, moment)
         message = NewMessage.whole("mllp", "MONITOR^ICU", str(second), b"%d" % second, moment)
         exam = NewExam(PatientRef("4711"), ecg, moment)
-        store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
+        store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam]))
     sweeper = Sweeper(store, bell.doorbell, interval_s=0.01, grace_s=60, first_grace_s=60)
     sweeper.start()
     wait_for(lambda: bell.rung, "a ring")

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from db.clinical import Incoming
 from db.records import MessageState, NewMessage
 from db.store import Store
 from tests.integration.cli.test_replay import NOW, message_id, run
@@ -51,7 +52,7 @@ def test_messages_that_share_a_control_id_name_each_other(message_id, tmp_path):
     store = Store.open(f"sqlite:///{tmp_path / 'hisbundle.db'}")
     taken = [NewMessage.whole("mllp", "CART", "9", raw, NOW) for raw in (b"MSH|1", b"MSH|2")]
     for one in taken:
-        store.accept(one, MessageState.NOT_ECG, None, b"AA")
+        store.accept(Incoming(one, MessageState.NOT_ECG, None, b"AA"))
     store.close()
     one, other = (str(message.id) for message in taken)
     told = json.loads(run("dead-letters", "show", one, "--json").output)

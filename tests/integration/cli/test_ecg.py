@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from db.clinical import Incoming
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from db.store import Store
 from integration.cli import cli
@@ -30,7 +31,7 @@ def exams(tmp_path, monkeypatch):
         raw = f"MSH|ZZCANARY-{n}".encode()
         message = NewMessage.whole("mllp", "CART^ED", f"M{n}", raw, at)
         exam = NewExam(PatientRef(f"ZZCANARY-{n % 2}"), simulate("normal", seed=n), at)
-        ids += store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam]).exam_ids
+        ids += store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam])).exam_ids
     found = Findings(Quality("good"), MODEL, (TypeFinding("MI", 0.9, 0.5),), 0.1, 0.99, 0.9)
     report = build_report(store.load_exam(ids[0]), found, issued=NOW)
     store.save_assessment(ids[0], NewAssessment(found, NOW, report, ("fhir",)))

@@ -13,6 +13,7 @@ import pytest
 import wfdb
 from click.testing import CliRunner
 
+from db.clinical import Incoming
 from db.keys import INDEX, SEAL
 from db.oversight import ModelStop
 from db.records import MessageState, NewExam, NewMessage, PatientRef
@@ -136,7 +137,9 @@ def stand_ins(store):
     def received():
         message = NewMessage.whole("mllp", "CART^ED", str(uuid4()), b"MSH|", NOW)
         exam = NewExam(PatientRef("4711"), simulate("normal", seed=1), NOW)
-        return store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam]).exam_ids[0]
+        return store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam])).exam_ids[
+            0
+        ]
 
     def ecg():
         exam_id = received()

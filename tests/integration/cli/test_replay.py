@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
+from db.clinical import Incoming
 from db.records import MessageState, NewMessage
 from db.store import Store
 from integration.cli import cli
@@ -20,7 +21,7 @@ def message_id(tmp_path, monkeypatch):
     url = new_database(tmp_path / "hisbundle.db")
     store = Store.open(url)
     message = NewMessage.whole("mllp", "CART", "7", b"MSH|ZZCANARY", NOW)
-    store.accept(message, MessageState.REFUSED, "lead-unknown", b"AR")
+    store.accept(Incoming(message, MessageState.REFUSED, "lead-unknown", b"AR"))
     store.close()
     return message.id
 

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
+from db.clinical import Incoming
 from db.records import MessageState, NewAssessment, NewExam, NewMessage
 from db.store import Store
 from integration.cli import cli
@@ -20,7 +21,7 @@ def ecg(tmp_path, monkeypatch, exam, findings_of):
     store = Store.open(url)
     new = NewExam(exam.patient, exam.ecg, exam.acquired)
     message = NewMessage.whole("mllp", "", "1", b"MSH|", NOW)
-    (id_,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [new]).exam_ids
+    (id_,) = store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [new])).exam_ids
     findings = findings_of("flagged")
     report = build_report(store.load_exam(id_), findings, issued=NOW)
     store.save_assessment(id_, NewAssessment(findings, NOW, report, ("fhir",)))

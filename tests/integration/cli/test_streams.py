@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from db.clinical import Incoming
 from db.records import MessageState, NewExam, NewMessage, PatientRef
 from db.store import Store
 from db.streaming import Progress, Stream, StreamState, Window
@@ -28,7 +29,7 @@ def windows(tmp_path, monkeypatch):
     ecg = Ecg(np.zeros((1, 250), np.float32), ("II",), 250.0, NOW)
     message = NewMessage.whole("mllp", STREAM.sender, "1", b"1", NOW)
     exam = NewExam(STREAM.patient, ecg, NOW)
-    store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam])
+    store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam]))
     store.adopt_packets(1)
     claim = store.open_claim(STREAM.id)
     pause = RhythmFinding("pause", 1.0, 5.0, 4.0, 3.0)

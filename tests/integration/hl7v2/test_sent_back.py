@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db.store import Store
 from integration.fhir.reading import report_resource
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.client import MllpClient
@@ -17,19 +16,10 @@ from integration.intake import Hl7Intake
 from integration.listeners.mllp import serve_mllp
 from integration.review import Reviews
 from integration.senders import Sender, Senders
-from tests.databases import new_database
 
 ENDS = Endpoints("EHR", "HOSP", "HISBUNDLE", "")
 BY = "7&House&Gregory&&&&&&&1.2.3&ISO"
 DECIDES = Sender("ehr", "ascii", None, decides=True)
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "test.db")
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

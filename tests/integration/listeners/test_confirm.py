@@ -7,10 +7,7 @@ import httpx
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
-from db.records import MessageState, NewAssessment, NewExam, NewMessage
-from db.store import Store
 from integration.fhir.reading import FHIR_JSON
-from integration.fhir.report import build_report
 from integration.fhir_intake import FhirIntake
 from integration.listeners.bodies import Bodies
 from integration.listeners.confirm import MAX_BODY_BYTES, ConfirmDoor
@@ -18,30 +15,15 @@ from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.http import create_app
 from integration.review import Reviews
 from integration.security.callers import Caller
-from tests.databases import new_database
 from tests.fhir_observations import bundle
 
 NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "test.db")
-    store = Store.open(url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def place(store, exam, findings_of):
+def place(store, reported):
     """Path of a report."""
-    new = NewExam(exam.patient, exam.ecg, exam.acquired)
-    message = NewMessage.whole("mllp", "", "1", b"MSH|", NOW)
-    (id_,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [new]).exam_ids
-    findings = findings_of("flagged")
-    report = build_report(store.load_exam(id_), findings, issued=NOW)
-    store.save_assessment(id_, NewAssessment(findings, NOW, report))
-    return f"/fhir/DiagnosticReport/{id_}"
+    return f"/fhir/DiagnosticReport/{reported(store, destinations=())}"
 
 
 class Known:

@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from db.errors import StoreUnavailable
-from db.store import Store
 from integration.errors import Refused, TryLater
 from integration.fhir.settings import SmartSettings, SourceSettings
 from integration.fhir_source import Taken
 from integration.listeners.fhir_poll import Poller, pollers_of
-from tests.databases import new_database
 
 SETTINGS = SourceSettings(base_url="http://127.0.0.1:9", interval_s=60, settle_s=3, heartbeat_s=30)
 
@@ -40,14 +38,6 @@ class Source:
         finally:
             with self.lock:
                 self.running -= 1
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "hisbundle.db")
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 @pytest.mark.parametrize(

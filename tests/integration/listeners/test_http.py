@@ -15,6 +15,7 @@ import uvicorn
 from fhir.resources.R4B import get_fhir_model_class
 from sqlalchemy import text
 
+from db.clinical import Incoming
 from db.errors import NotFound, StoreUnavailable
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from db.room import Limits, Room
@@ -54,7 +55,9 @@ def stored(store, ordinal, identifier, authority, acquired):
     ecg = Ecg(np.zeros((1, 100), np.float32), ("II",), 100.0)
     message = NewMessage.whole("mllp", "CART", str(ordinal), b"MSH", NOW)
     exam = NewExam(PatientRef(identifier, authority), ecg, acquired)
-    (exam_id,) = store.accept(message, MessageState.ACCEPTED, None, b"AA", [exam]).exam_ids
+    (exam_id,) = store.accept(
+        Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam])
+    ).exam_ids
     issued = NOW + timedelta(seconds=ordinal)
     report = build_report(store.begin_scoring(exam_id), FINDINGS, issued=issued)
     store.save_assessment(exam_id, NewAssessment(FINDINGS, issued, report))

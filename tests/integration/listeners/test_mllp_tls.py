@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db.store import Store
 from integration.config import Settings
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.client import MllpClient
@@ -18,7 +17,6 @@ from integration.listeners import mllp
 from integration.listeners.mllp import serve_mllp
 from integration.security.tls import client_context
 from integration.senders import senders_of
-from tests.databases import new_database
 from tests.patience import PATIENCE_S, wait_for
 from tests.private_ca import NAME, PrivateCa
 
@@ -53,14 +51,6 @@ def settings(ca, listener_pem, handshake_s):
         handshake_timeout_s=handshake_s,
     )
     return Settings(mllp=MllpSettings(port=0, tls=tls), senders=SENDERS)
-
-
-@pytest.fixture
-def store(tmp_path):
-    url = new_database(tmp_path / "test.db")
-    store = Store.open(url)
-    yield store
-    store.close()
 
 
 @pytest.fixture
