@@ -44,7 +44,7 @@ FINDINGS = {
 
 
 def rows(first: int, count: int) -> dict[type, list[dict[str, Any]]]:
-    """Return the rows of some ECGs; one in a thousand failed, one in two hundred was refused."""
+    """Return the rows of some ECGs; one in a thousand failed, one in five thousand is lost."""
     made: dict[type, list[dict[str, Any]]] = {
         table: [] for table in (MessageRow, ExamRow, AssessmentRow, ReportRow, DeliveryRow)
     }
@@ -52,73 +52,82 @@ def rows(first: int, count: int) -> dict[type, list[dict[str, Any]]]:
         rng = random.Random(n)
         at = BEGUN + timedelta(minutes=5 * n)
         id_ = UUID(int=rng.getrandbits(128))
-        state = ExamState.FAILED if n % 1000 == 7 else ExamState.DELIVERED
-        made[MessageRow].append(
-            {
-                "id": id_,
-                "protocol": "mllp",
-                "sender": f"CART{n % 50}^SITE{n % 7}",
-                "control_id": f"C{n}",
-                "state": MessageState.ACCEPTED,
-                "reason": None,
-                "received_at": at,
-                "original_size": 100,
-                "sha256": f"{n:064x}",
-                "raw": b"",
-                "answer": b"",
-                "conflict_at": None,
-            }
-        )
-        made[ExamRow].append(
-            {
-                "id": id_,
-                "message_id": id_,
-                "ordinal": 0,
-                "state": state,
-                "reason": "scoring-crashed" if state == ExamState.FAILED else None,
-                **patient_values(id_, PatientRef(f"P{n // 4}", "HOSP")),
-                **order_values(id_, f"O{n}"),
-                "acquired_at": at,
-                "acquired_on": at.date(),
-                "filler_order": None,
-                "received_at": at,
-                "rung_at": at,
-                "attempts": 1,
-            }
-        )
-        if state == ExamState.FAILED:
-            continue
-        made[AssessmentRow].append(
-            {
-                "exam_id": id_,
-                "assessed_at": at,
-                "findings": FINDINGS,
-                "anomaly_score": rng.random(),
-                "model": f"resting@{1 + n % 3}",
-                "flagged": ",MI," if n % 9 == 0 else ",",
-            }
-        )
-        made[ReportRow].append(
-            {
-                "exam_id": id_,
-                "issued_at": at,
-                "effective_on": at.date(),
-                "bundle": Sealed(row_id(id_, 1), {}),
-            }
-        )
-        made[DeliveryRow].append(
-            {
-                "id": UUID(int=rng.getrandbits(128)),
-                "exam_id": id_,
-                "destination": "fhir",
-                "state": DeliveryState.UNDELIVERABLE if n % 5000 == 3 else DeliveryState.DELIVERED,
-                "attempts": 1,
-                "next_attempt_at": at,
-                "rung_at": at,
-                "last_answer": "201",
-            }
-        )
+        failed = n % 1000 == 7
+        made[MessageRow].append(_message(n, id_, at))
+        made[ExamRow].append(_exam(n, id_, at, failed=failed))
+        if not failed:
+            made[AssessmentRow].append(_assessment(n, id_, at, rng.random()))
+            made[ReportRow].append(_report(id_, at))
+            made[DeliveryRow].append(_delivery(n, id_, at, UUID(int=rng.getrandbits(128))))
     return made
+
+
+def _message(n: int, id_: UUID, at: datetime) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "protocol": "mllp",
+        "sender": f"CART{n % 50}^SITE{n % 7}",
+        "control_id": f"C{n}",
+        "state": MessageState.ACCEPTED,
+        "reason": None,
+        "received_at": at,
+        "original_size": 100,
+        "sha256": f"{n:064x}",
+        "raw": b"",
+        "answer": b"",
+        "conflict_at": None,
+    }
+
+
+def _exam(n: int, id_: UUID, at: datetime, *, failed: bool) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "message_id": id_,
+        "ordinal": 0,
+        "state": ExamState.FAILED if failed else ExamState.DELIVERED,
+        "reason": "scoring-crashed" if failed else None,
+        **patient_values(id_, PatientRef(f"P{n // 4}", "HOSP")),
+        **order_values(id_, f"O{n}"),
+        "acquired_at": at,
+        "acquired_on": at.date(),
+        "filler_order": None,
+        "received_at": at,
+        "rung_at": at,
+        "attempts": 1,
+    }
+
+
+def _assessment(n: int, id_: UUID, at: datetime, score: float) -> dict[str, Any]:
+    return {
+        "exam_id": id_,
+        "assessed_at": at,
+        "findings": FINDINGS,
+        "anomaly_score": score,
+        "model": f"resting@{1 + n % 3}",
+        "flagged": ",MI," if n % 9 == 0 else ",",
+    }
+
+
+def _report(id_: UUID, at: datetime) -> dict[str, Any]:
+    return {
+        "exam_id": id_,
+        "issued_at": at,
+        "effective_on": at.date(),
+        "bundle": Sealed(row_id(id_, 1), {}),
+    }
+
+
+def _delivery(n: int, id_: UUID, at: datetime, key: UUID) -> dict[str, Any]:
+    return {
+        "id": key,
+        "exam_id": id_,
+        "destination": "fhir",
+        "state": DeliveryState.UNDELIVERABLE if n % 5000 == 3 else DeliveryState.DELIVERED,
+        "attempts": 1,
+        "next_attempt_at": at,
+        "rung_at": at,
+        "last_answer": "201",
+    }
 
 
 def filled(url: str, ecgs: int) -> None:
