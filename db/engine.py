@@ -65,7 +65,8 @@ def open_engine(url: str, keyring: Keyring | None = None) -> Engine:
 def faults() -> Iterator[None]:
     """Tell whatever a database complains about as StoreUnavailable.
 
-    The driver's text is dropped, also as a cause: PostgreSQL quotes rows in its details.
+    The driver's text is dropped, also as a cause: PostgreSQL quotes rows in its details. What has
+    no code never got as far: of a connection that fails the first line is told.
     """
     try:
         yield
@@ -76,9 +77,12 @@ def faults() -> Iterator[None]:
 
 
 def _name(error: BaseException | None) -> str:
-    """Return the fault's class and its code: SQLSTATE, or SQLite's error name."""
+    """Return the fault's class and its code, SQLSTATE or SQLite's name for it, or why none came."""
     code = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
-    return f"{type(error).__name__} {code or ''}".strip()
+    name = type(error).__name__
+    if code is None and name == "OperationalError" and hasattr(error, "sqlstate"):
+        return str(error).partition("\n")[0]
+    return f"{name} {code or ''}".strip()
 
 
 def _postgresql(url: URL) -> Engine:

@@ -207,7 +207,9 @@ def _time(column: InstrumentedAttribute[Any]) -> Condition:
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            raise FilterError("filter-malformed", f"{value} is no time") from None
+            raise FilterError(
+                "filter-malformed", f"{value} is no time: 2026-11-28T12:00 is"
+            ) from None
         at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         if operator == ":":
             raise FilterError("filter-malformed", "times are compared by <, <=, > and >=")

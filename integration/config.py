@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -299,10 +300,14 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = [f"{_setting(e['loc'])}: {e['msg']}" for e in error.errors()]
+        faults = [f"{_setting(e['loc'])}: {_fault(e)}" for e in error.errors()]
         raise ConfigError("settings-invalid", "; ".join(faults)) from None
     except ValueError as error:  # TOML that cannot be parsed
         raise ConfigError("settings-invalid", f"{file}: {error}") from None
+
+
+def _fault(error: ErrorDetails) -> str:
+    return "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
 
 
 def _setting(loc: tuple[int | str, ...]) -> str:

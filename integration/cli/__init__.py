@@ -81,5 +81,7 @@ def main() -> None:
     try:
         cli()
     except HisbundleError as error:
-        click.echo(f"hisbundle: {error}", err=True)
+        away = error.reason == "store-unavailable"
+        more = "; `hisbundle check` looks at the database" if away else ""
+        click.echo(f"hisbundle: {error}{more}", err=True)
         sys.exit(2)

@@ -82,6 +82,8 @@ def demo(kept: Path | None) -> None:
     """
     console = Console()
     cases = _cases()
+    if kept is not None:
+        _make(kept)
     with tempfile.TemporaryDirectory(prefix="hisbundle-demo-") as name:
         folder = Path(name)
         mllp_port, http_port = _free_ports()
@@ -257,9 +259,15 @@ def _one_conclusion(cases: list[_Case], done: dict[UUID, ExamSummary], base_url:
     return f"The report on `{case.title}` says:\n  {report['conclusion']}"
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.BadParameter(f"{folder}: {error.strerror}", param_hint="--to") from None
+
+
 def _keep(cases: list[_Case], folder: Path, base_url: str) -> None:
     """Write what was sent (.hl7), and what a clinician gets of it (.json, .pdf)."""
-    folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         path = folder / case.title.replace(": ", "-").replace(" ", "-")
         path.with_suffix(".hl7").write_bytes(case.raw)

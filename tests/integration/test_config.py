@@ -72,6 +72,7 @@ def test_a_configured_broker_and_server_end_the_embedded_default(monkeypatch):
         ("HISBUNDLE_MLLP__HOST", "0.0.0.0", "allow_remote_plaintext"),
         ("HISBUNDLE_HTTP__HOST", "ecg.example.org", "allow_remote_plaintext"),
         ("HISBUNDLE_DEFAULT_CHARSET", "utf-7", "default_charset"),
+        ("HISBUNDLE_MLLP__PROT", "2575", "mllp.prot: there is no such setting"),
         ("HISBUNDLE_DESTINATIONS__EHR__BASE_URL", "https://ehr.example.org", "destinations.ehr:"),
     ],
 )

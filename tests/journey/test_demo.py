@@ -3,8 +3,17 @@
 import subprocess
 import sys
 
-from integration.cli.demo import _KINDS, _STRIP_KINDS
+from click.testing import CliRunner
+
+from integration.cli.demo import _KINDS, _STRIP_KINDS, demo
 from tests.patience import PATIENCE_S
+
+
+def test_where_nothing_can_be_written_is_told_before_anything_starts(tmp_path):
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(demo, ["--to", str(tmp_path / "file" / "below")])
+    assert done.exit_code == 2
+    assert "Not a directory" in done.output
 
 
 def test_the_demo_ends_well_and_prints_every_ecg(tmp_path):

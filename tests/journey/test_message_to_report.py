@@ -1,6 +1,7 @@
 """One ECG from a hospital's message to a DiagnosticReport, sent by a client that is not ours."""
 
 import base64
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,14 +15,22 @@ from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 
 from db.store import Store
+from integration.fhir.settings import HttpSettings
 from integration.formats import read_ecg
 from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import frame
+from integration.server import _listen
 from model.ecg import LEADS_12
 from model.simulate import simulate
 from tests.patience import PATIENCE_S
 
 PATIENT = "ZZCANARY-4711"
+
+
+def test_answers_over_http_do_not_wait_for_acknowledgements():
+    listening = _listen(HttpSettings(port=0))
+    with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as one:
+        assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def send_with_hl7(installation, raw: bytes) -> str:

@@ -67,6 +67,7 @@ def test_an_unreachable_database_is_one_line_and_tells_no_password():
     done = hisbundle("status", HISBUNDLE_DATABASE_URL=url)
     assert done.returncode == 2
     assert "store-unavailable" in done.stderr
+    assert "hisbundle check" in done.stderr
     assert "geheim" not in done.stderr
     assert "Traceback" not in done.stderr
 
