@@ -151,8 +151,9 @@ def in_order(created: list[str], patients: dict[UUID, tuple[int, int]]) -> bool:
 
 
 def started(environment: dict[str, str], command: str) -> subprocess.Popen[bytes]:
-    """Start one of our commands."""
-    return subprocess.Popen([sys.executable, "-P", "-m", "integration", command], env=environment)
+    """Start one of our commands; what it says is none of our output."""
+    call = [sys.executable, "-P", "-m", "integration", command]
+    return subprocess.Popen(call, env=environment, stdout=sys.stderr)
 
 
 if __name__ == "__main__":
