@@ -1,10 +1,11 @@
 """From an exam that waits to its assessment."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from db.decisions import add_decision
@@ -88,60 +89,53 @@ class Exams(Sessions):
 
         An exam whose samples do not decode any more ends here, as failed.
         """
+        begun = self._begin(ExamRow.id == exam_id)
+        return begun[0] if begun else None
+
+    def begin_first_scoring(self, exam_ids: Sequence[UUID], max_samples: int) -> list[Exam]:
+        """Count the first attempt at some exams and return them, as `begin_scoring` does.
+
+        Left out is what does not wait, was tried before, or has more samples a lead than this.
+        """
+        short = select(WaveformRow.exam_id).where(
+            WaveformRow.exam_id.in_(exam_ids), WaveformRow.n_samples <= max_samples
+        )
+        return self._begin(ExamRow.id.in_(short) & (ExamRow.attempts == 0))
+
+    def _begin(self, which: ColumnElement[bool]) -> list[Exam]:
         counted = (
             update(ExamRow)
-            .where(ExamRow.id == exam_id, ExamRow.state == ExamState.RECEIVED)
+            .where(which, ExamRow.state == ExamState.RECEIVED)
             .values(attempts=ExamRow.attempts + 1, rung_at=datetime.now(UTC))
             .returning(ExamRow.id)
         )
         with self._writing() as session:
-            if session.scalar(counted) is None:
-                return None
-            row, waveform = _exam_rows(session, exam_id)
-        try:
-            return exam_of(row, waveform)
-        except Corrupt as error:
-            self.fail_exam(exam_id, error.reason)
-            return None
+            ids = session.scalars(counted).all()
+            rows = session.execute(_with_waveforms(ids)).all() if ids else []
+        begun = []
+        for row, waveform in rows:
+            try:
+                begun.append(exam_of(row, waveform))
+            except Corrupt as error:
+                self.fail_exam(row.id, error.reason)
+        return begun
 
     def save_assessment(self, exam_id: UUID, new: NewAssessment) -> tuple[UUID, ...] | None:
-        """Store what a worker found, if nobody was first.
+        """Store what a worker found in one exam; see save_assessments."""
+        return self.save_assessments({exam_id: new})[exam_id]
+
+    def save_assessments(
+        self, found: Mapping[UUID, NewAssessment]
+    ) -> dict[UUID, tuple[UUID, ...] | None]:
+        """Store what a worker found in exams, in one transaction, where nobody was first.
 
         Returns:
-            The deliveries made, due at once; None when the exam did not wait for scoring.
+            Of each exam the deliveries made, due at once; None when it did not wait for scoring.
         """
-        destinations = () if new.silent else tuple(dict.fromkeys(new.destinations))
-        ids = tuple(uuid5(exam_id, destination) for destination in destinations)
-        state, reason = _outcome(new.findings.quality, reported=not destinations)
-        guarded = (
-            update(ExamRow)
-            .where(ExamRow.id == exam_id, ExamRow.state == ExamState.RECEIVED)
-            .values(state=state, reason=reason, silent=new.silent)
-            .returning(ExamRow.acquired_on, ExamRow.patient_identifier, ExamRow.patient_authority)
-        )
-        with self._writing() as session:
-            won = session.execute(guarded).one_or_none()
-            if won is None:
-                return None
-            session.add(assessment_row(exam_id, new))
-            add_decision(session, exam_id, new)
-            if new.critical:
-                due_at = None if new.silent else new.answer_by
-                raise_alert(session, exam_id, new.critical, new.assessed_at, due_at)
-            session.add(report_row(exam_id, new, won.acquired_on))
-            session.flush()
-            # Rung as of now: whoever saves an assessment rings its deliveries next.
-            now = new.assessed_at
-            patient = patient_key(
-                opened(won.patient_identifier, exam_id), opened(won.patient_authority, exam_id)
-            )
-            session.add_all(
-                delivery_row(
-                    id_, exam_id, destination, now, version=1, rung_at=now, patient=patient
-                )
-                for id_, destination in zip(ids, destinations, strict=True)
-            )
-        return ids
+        # In one order, so that of two workers with the same exams one waits for the other; flushed
+        # at the end, so that all rows of a table go in with one statement.
+        with self._writing() as session, session.no_autoflush:
+            return {id_: _save_if_first(session, id_, found[id_]) for id_ in sorted(found)}
 
     def fail_exam(self, exam_id: UUID, reason: str) -> None:
         """Give up scoring an exam, if it still waits for it."""
@@ -182,12 +176,49 @@ class Exams(Sessions):
         )
 
 
-def _exam_rows(session: Session, exam_id: UUID) -> tuple[ExamRow, WaveformRow]:
-    found = session.execute(
+def _save_if_first(session: Session, exam_id: UUID, new: NewAssessment) -> tuple[UUID, ...] | None:
+    destinations = () if new.silent else tuple(dict.fromkeys(new.destinations))
+    ids = tuple(uuid5(exam_id, destination) for destination in destinations)
+    state, reason = _outcome(new.findings.quality, reported=not destinations)
+    guarded = (
+        update(ExamRow)
+        .where(ExamRow.id == exam_id, ExamRow.state == ExamState.RECEIVED)
+        .values(state=state, reason=reason, silent=new.silent)
+        .returning(ExamRow.acquired_on, ExamRow.patient_identifier, ExamRow.patient_authority)
+    )
+    won = session.execute(guarded).one_or_none()
+    if won is None:
+        return None
+    session.add(assessment_row(exam_id, new))
+    add_decision(session, exam_id, new)
+    if new.critical:
+        due_at = None if new.silent else new.answer_by
+        raise_alert(session, exam_id, new.critical, new.assessed_at, due_at)
+    session.add(report_row(exam_id, new, won.acquired_on))
+    if destinations:
+        session.flush()  # a delivery's row needs its report's
+        # Rung as of now: whoever saves an assessment rings its deliveries next.
+        now = new.assessed_at
+        patient = patient_key(
+            opened(won.patient_identifier, exam_id), opened(won.patient_authority, exam_id)
+        )
+        session.add_all(
+            delivery_row(id_, exam_id, destination, now, version=1, rung_at=now, patient=patient)
+            for id_, destination in zip(ids, destinations, strict=True)
+        )
+    return ids
+
+
+def _with_waveforms(ids: Sequence[UUID]) -> Select[ExamRow, WaveformRow]:
+    return (
         select(ExamRow, WaveformRow)
         .join(WaveformRow, WaveformRow.exam_id == ExamRow.id)
-        .where(ExamRow.id == exam_id)
-    ).one_or_none()
+        .where(ExamRow.id.in_(ids))
+    )
+
+
+def _exam_rows(session: Session, exam_id: UUID) -> tuple[ExamRow, WaveformRow]:
+    found = session.execute(_with_waveforms([exam_id])).one_or_none()
     if found is None:
         raise NotFound("not-found", f"no exam {exam_id}")
     return found[0], found[1]

@@ -109,13 +109,13 @@ class Bell:
                 _log.warning("ring lost task=%s id=%s error=%s", task, id_, type(error).__name__)
 
 
-def ring_now(celery: Celery, task: str, id_: UUID) -> None:
-    """Put one task into the queue.
+def ring_now(celery: Celery, task: str, *ids: UUID) -> None:
+    """Put one task into the queue; that of scoring takes several ids.
 
     Raises:
         OperationalError: the broker cannot be reached.
     """
-    celery.send_task(task, args=(str(id_),), retry=False)
+    celery.send_task(task, args=[str(id_) for id_ in ids], retry=False)
 
 
 def queue_depth(celery: Celery) -> int:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import warnings
+from functools import partial
 
 from celery import Celery, signals
 from celery.platforms import SecurityWarning
@@ -82,7 +83,7 @@ def _sweeper(settings: Settings, store: Store, celery: Celery) -> Sweeper:
     worker, embedded = settings.worker, settings.embedded
     return Sweeper(
         store,
-        Doorbell(lambda: queue_depth(celery), lambda task, id_: ring_now(celery, task, id_)),
+        Doorbell(lambda: queue_depth(celery), partial(ring_now, celery)),
         interval_s=worker.sweep_interval_s or (0.05 if embedded else 5.0),
         grace_s=worker.ring_grace_s,
         first_grace_s=0.0 if embedded else worker.ring_grace_s,

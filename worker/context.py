@@ -12,7 +12,7 @@ from integration.database import open_store
 from integration.destinations import Destination, history_of, open_destination
 from integration.queue import Bell
 from model.assessor import Assessor
-from worker.pipeline import Retry
+from worker.pipeline import Retry, Rules
 from worker.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -65,6 +65,17 @@ class Context:
             name: open_destination(own, keys, exclusively, history_of(self.store, name))
             for name, own in given.items()
         }
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What becomes of an exam."""
+        own = self.settings
+        return Rules(
+            destinations=tuple(own.destinations),
+            max_attempts=own.worker.max_scoring_attempts,
+            critical=own.critical,
+            silent=self.silent,
+        )
 
     @cached_property
     def retry(self) -> Retry:

@@ -6,7 +6,7 @@ lets only one assessment in, and a destination creates a report only if it is no
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -27,6 +27,7 @@ from model.errors import HisbundleError
 from model.findings import Findings
 
 MAX_BACKOFF_S = 3600.0
+SHORT_SAMPLES = 60_000  # a lead, a minute at 1 kHz: more than that is a task of its own
 PROBE_S = 60.0  # at the latest somebody looks whether a destination is back
 # What says nothing of the report: it is not one of the tries that a delivery has.
 _OUTAGES = {"destination-unreachable", "destination-unavailable", "token-unavailable"}
@@ -43,6 +44,23 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What becomes of an exam.
+
+    Attributes:
+        destinations: where its report goes.
+        max_attempts: at scoring it, before it counts as what kills its workers.
+        critical: which findings somebody has to answer.
+        silent: whether nothing is sent.
+    """
+
+    destinations: tuple[str, ...]
+    max_attempts: int
+    critical: CriticalSettings = _USUAL
+    silent: bool = False
+
+
+@dataclass(frozen=True)
 class Retry:
     """When to give up, and how long to wait before."""
 
@@ -51,16 +69,24 @@ class Retry:
     lease_s: float
 
 
-def score_exam(
-    store: Store,
-    scorer: Scorer,
-    exam_id: UUID,
-    *,
-    destinations: tuple[str, ...],
-    max_attempts: int,
-    critical: CriticalSettings = _USUAL,
-    silent: bool = False,
-) -> tuple[UUID, ...]:
+def score_together(
+    store: Store, scorer: Scorer, exam_ids: Sequence[UUID], rules: Rules
+) -> tuple[tuple[UUID, ...], tuple[UUID, ...]]:
+    """Assess short exams that nobody has tried before and store all in one commit.
+
+    Each is still read by itself: what is found in it does not depend on its neighbours.
+
+    Returns:
+        The deliveries to ring, and the exams that have to be rung alone: long ones, which take a
+        task's time, and those tried before, which may be what kills workers and would use up
+        their neighbours' attempts.
+    """
+    begun = store.begin_first_scoring(exam_ids, SHORT_SAMPLES)
+    alone = set(exam_ids).difference(exam.id for exam in begun)
+    return _score(store, scorer, begun, rules), tuple(id_ for id_ in exam_ids if id_ in alone)
+
+
+def score_exam(store: Store, scorer: Scorer, exam_id: UUID, rules: Rules) -> tuple[UUID, ...]:
     """Assess one exam and store assessment, report and deliveries in one commit.
 
     Returns:
@@ -69,51 +95,61 @@ def score_exam(
     exam = store.begin_scoring(exam_id)
     if exam is None:
         return ()
-    if exam.attempts > max_attempts:
+    if exam.attempts > rules.max_attempts:
         # Its earlier attempts ended without a word: it kills its worker.
-        store.fail_exam(exam_id, "scoring-crashed")
-        _log.error("exam failed id=%s reason=scoring-crashed attempts=%d", exam_id, exam.attempts)
+        _fail(store, exam, "scoring-crashed")
         return ()
-    try:
-        findings = scorer.score(exam.ecg)
-    except HisbundleError as error:
-        store.fail_exam(exam_id, error.reason)
-        _log.error("exam failed id=%s reason=%s", exam_id, error.reason)
-        return ()
-    if exam.of_stream:
-        findings = replace(findings, episode=store.episode_finding_of(exam_id))
-    return _save(store, exam, findings, destinations, critical, silent=silent or exam.silent)
+    return _score(store, scorer, [exam], rules)
 
 
-def _save(
-    store: Store,
-    exam: Exam,
-    findings: Findings,
-    destinations: tuple[str, ...],
-    settings: CriticalSettings,
-    *,
-    silent: bool,
-) -> tuple[UUID, ...]:
+def _score(store: Store, scorer: Scorer, exams: list[Exam], rules: Rules) -> tuple[UUID, ...]:
+    found: dict[UUID, NewAssessment] = {}
+    for exam in exams:
+        with traced(exam.id):
+            try:
+                findings = scorer.score(exam.ecg)
+            except HisbundleError as error:
+                _fail(store, exam, error.reason)
+                continue
+        if exam.of_stream:
+            findings = replace(findings, episode=store.episode_finding_of(exam.id))
+        found[exam.id] = _assessment(exam, findings, rules)
+    deliveries: tuple[UUID, ...] = ()
+    for exam_id, own in store.save_assessments(found).items() if found else ():
+        with traced(exam_id):
+            _tell(exam_id, found[exam_id], first=own is not None)
+        deliveries += own or ()
+    return deliveries
+
+
+def _fail(store: Store, exam: Exam, reason: str) -> None:
+    store.fail_exam(exam.id, reason)
+    with traced(exam.id):
+        _log.error("exam failed id=%s reason=%s attempts=%d", exam.id, reason, exam.attempts)
+
+
+def _assessment(exam: Exam, findings: Findings, rules: Rules) -> NewAssessment:
     now = datetime.now(UTC)
-    critical = critical_in(findings, settings)
-    minutes = settings.acknowledge_min
-    new = NewAssessment(
+    critical = critical_in(findings, rules.critical)
+    minutes = rules.critical.acknowledge_min
+    return NewAssessment(
         findings,
         now,
         build_report(exam, findings, issued=now, critical=critical),
-        destinations,
-        silent=silent,
+        rules.destinations,
+        silent=rules.silent or exam.silent,
         critical=critical,
         answer_by=None if minutes is None else now + timedelta(minutes=minutes),
     )
-    deliveries = store.save_assessment(exam.id, new)
-    if deliveries is None:
-        _log.info("exam already assessed id=%s", exam.id)
-        return ()
-    if critical:
-        _log.warning("critical finding id=%s codes=%s", exam.id, ",".join(critical))
-    _log.info("exam assessed id=%s verdict=%s", exam.id, findings.quality.verdict)
-    return deliveries
+
+
+def _tell(exam_id: UUID, new: NewAssessment, *, first: bool) -> None:
+    if not first:
+        _log.info("exam already assessed id=%s", exam_id)
+        return
+    if new.critical:
+        _log.warning("critical finding id=%s codes=%s", exam_id, ",".join(new.critical))
+    _log.info("exam assessed id=%s verdict=%s", exam_id, new.findings.quality.verdict)
 
 
 def deliver(

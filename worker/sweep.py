@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 from kombu.exceptions import OperationalError
@@ -22,7 +23,8 @@ from worker.heartbeat import Heartbeat
 from worker.monitoring import tell_ends
 
 BATCH = 500
-BACKLOG_AHEAD = 8  # tasks in the queue beyond which an archive waits: what is urgent comes after
+TOGETHER = 4  # ECGs of an archive in a task: they share a commit
+BACKLOG_AHEAD = 4  # tasks in the queue beyond which an archive waits: what is urgent comes after
 BACKLOG_EVERY_S = 0.1  # while there is one
 UPKEEP_S = 1.0
 STREAMS_S = 0.25
@@ -32,12 +34,19 @@ HEAD_TOLD_S = 600.0
 _log = logging.getLogger(__name__)
 
 
+class Ring(Protocol):
+    """Adds a task to the queue."""
+
+    def __call__(self, task: str, /, *ids: UUID) -> None:
+        """Add it, with the ids that it is about."""
+
+
 @dataclass(frozen=True)
 class Doorbell:
     """The queue, as far as the sweep needs it: how many tasks wait, and how to add one."""
 
     depth: Callable[[], int]
-    ring: Callable[[str, UUID], None]
+    ring: Ring
 
 
 def sweep_once(store: Store, doorbell: Doorbell, grace_s: float, *, silent: bool = False) -> int:
@@ -62,14 +71,14 @@ def sweep_once(store: Store, doorbell: Doorbell, grace_s: float, *, silent: bool
 
 
 def sweep_backlog(store: Store, doorbell: Doorbell, grace_s: float) -> bool:
-    """Keep the queue filled with a few ECGs of archives; return whether to look again soon."""
+    """Keep the queue filled with a few tasks of archives; return whether to look again soon."""
     room = BACKLOG_AHEAD - doorbell.depth()
     if room <= 0:
         return True
     before = datetime.now(UTC) - timedelta(seconds=grace_s)
-    exams = store.claim_waiting_exams(before, room, backlog=True)
-    for exam_id in exams:
-        doorbell.ring(SCORE, exam_id)
+    exams = store.claim_waiting_exams(before, room * TOGETHER, backlog=True)
+    for first in range(0, len(exams), TOGETHER):
+        doorbell.ring(SCORE, *exams[first : first + TOGETHER])
     return bool(exams)
 
 

@@ -13,11 +13,10 @@ from uuid import UUID
 from celery import Celery
 
 from db.errors import StoreUnavailable
-from integration.logs import traced
 from integration.queue import DELIVER, READ_ON, SCORE
 from worker.context import Context
 from worker.monitoring import read_on
-from worker.pipeline import deliver, score_exam
+from worker.pipeline import deliver, score_exam, score_together
 
 _log = logging.getLogger(__name__)
 
@@ -26,19 +25,17 @@ def register(celery: Celery, context: Context) -> None:
     """Bind the tasks to what they need."""
 
     @celery.task(name=SCORE)  # type: ignore[untyped-decorator]
-    def score(exam_id: str) -> None:
-        with traced(UUID(exam_id)), _guarded(context, SCORE, exam_id):
+    def score(*exam_ids: str) -> None:
+        with _guarded(context, SCORE, *exam_ids):
             if context.stopped():
-                return  # it waits, until the model is started or another one is installed
-            deliveries = score_exam(
-                context.store,
-                context.assessor,
-                UUID(exam_id),
-                destinations=tuple(context.settings.destinations),
-                max_attempts=context.settings.worker.max_scoring_attempts,
-                critical=context.settings.critical,
-                silent=context.silent,
-            )
+                return  # they wait, until the model is started or another one is installed
+            own = context.store, context.assessor
+            if len(exam_ids) == 1:
+                deliveries = score_exam(*own, UUID(exam_ids[0]), context.rules)
+            else:
+                ids = [UUID(exam_id) for exam_id in exam_ids]
+                deliveries, alone = score_together(*own, ids, context.rules)
+                context.bell.ring(SCORE, alone)
             context.bell.ring(DELIVER, deliveries)
 
     @celery.task(name=DELIVER)  # type: ignore[untyped-decorator]
@@ -64,12 +61,12 @@ def register(celery: Celery, context: Context) -> None:
 
 
 @contextmanager
-def _guarded(context: Context, task: str, id_: str) -> Iterator[None]:
+def _guarded(context: Context, task: str, *ids: str) -> Iterator[None]:
     with context.watchdog.watch():
         try:
             yield
         except StoreUnavailable as error:
-            _log.warning("task put off task=%s id=%s reason=%s", task, id_, error.reason)
+            _log.warning("task put off task=%s id=%s reason=%s", task, ",".join(ids), error.reason)
         except Exception:  # noqa: BLE001 - the last resort of a task
             # Celery would log the exception's text, which may quote a message; ours does not.
-            _log.exception("task broke task=%s id=%s", task, id_)
+            _log.exception("task broke task=%s id=%s", task, ",".join(ids))

@@ -42,6 +42,7 @@ from integration.senders import senders_of
 from model.assessor import Assessor, StripReader
 from model.detector import Detector
 from model.runtime import OnnxRuntime
+from worker.sweep import TOGETHER
 
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("import: decode", integration.intake, "decode"),
@@ -51,7 +52,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("import: compress", db.messages, "waveform_values"),
     ("import: insert and commit", Store, "accept"),
     ("import: the rest", Archive, "take"),
-    ("score: load", Store, "begin_scoring"),
+    ("score: load", Store, "begin_first_scoring"),
     ("score: quality gate", model.detector, "assess_quality"),
     ("score: filters", model.detector, "prepared_for"),
     ("score: network", OnnxRuntime, "measure"),
@@ -68,9 +69,12 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("store: audit entry", db.exams, "add_decision"),
     ("store: findings", db.exams, "assessment_row"),
     ("store: report", db.exams, "report_row"),
-    ("store: insert and commit", Store, "save_assessment"),
-    ("the rest of a task", worker.pipeline, "score_exam"),
+    ("store: insert and commit", Store, "save_assessments"),
+    ("the rest of a task", worker.pipeline, "score_together"),
 )
+
+
+WARM_UP = 5 * TOGETHER  # what is done once is no ECG's
 
 
 class Clock:
@@ -109,15 +113,14 @@ def run(store: Store, files: list[Path], clock: Clock) -> dict[str, Any]:
     )
     for path in files:
         archive.take(path, must_be_ecg=True)
-    assessor = Assessor.load()
+    assessor, rules = Assessor.load(), worker.pipeline.Rules((), max_attempts=5)
     count = 0
-    while ids := store.claim_waiting_exams(datetime.now(UTC), 500, backlog=True):
-        for exam_id in ids:
-            worker.pipeline.score_exam(store, assessor, exam_id, destinations=(), max_attempts=5)
-            count += 1
-            if count == 20:  # what is done once is no ECG's
-                clock.cpu = {k: v for k, v in clock.cpu.items() if k.startswith("import")}
-                clock.wall = {k: v for k, v in clock.wall.items() if k.startswith("import")}
+    while ids := store.claim_waiting_exams(datetime.now(UTC), TOGETHER, backlog=True):
+        worker.pipeline.score_together(store, assessor, ids, rules)
+        count += len(ids)
+        if count == WARM_UP:
+            clock.cpu = {k: v for k, v in clock.cpu.items() if k.startswith("import")}
+            clock.wall = {k: v for k, v in clock.wall.items() if k.startswith("import")}
     return {"ecgs": count}
 
 
@@ -154,7 +157,7 @@ def main() -> None:
         with closing(Store.open(url)) as store:
             told = run(store, files, clock)
         told["bytes_per_ecg"] = {k: round(v / told["ecgs"]) for k, v in stored_bytes(url).items()}
-    imported, scored = told["ecgs"], told["ecgs"] - 20
+    imported, scored = told["ecgs"], told["ecgs"] - WARM_UP
     told["stages_ms"] = {
         stage: [
             round(1000 * seconds / (imported if stage.startswith("import") else scored), 3)

@@ -1,5 +1,6 @@
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from threading import Barrier
 from uuid import UUID
@@ -260,6 +261,58 @@ class TestScoring:
         assert (summary.state, summary.reason) == (ExamState.FAILED, "stored-bytes-corrupt")
         with pytest.raises(Corrupt):
             store.load_exam(exam_id)
+
+    def test_together_only_short_ones_that_nobody_has_tried_are_begun(
+        self, store, received, assessment
+    ):
+        fresh, tried, done, other = (received(str(n)) for n in range(4))
+        store.begin_scoring(tried)
+        store.save_assessment(done, assessment())
+        samples = store.load_exam(fresh).ecg.voltage_mv.shape[1]
+        ids = [fresh, tried, done, NOBODY, other]
+        assert store.begin_first_scoring(ids, samples - 1) == []
+        begun = store.begin_first_scoring(ids, samples)
+        assert {(exam.id, exam.attempts) for exam in begun} == {(fresh, 1), (other, 1)}
+        assert store.begin_first_scoring(ids, samples) == []
+        assert store.begin_scoring(tried).attempts == 2
+
+    def test_corrupt_samples_end_their_exam_and_no_other_of_those_together(self, store, received):
+        bad, good = received("1"), received("2")
+        with store._engine.begin() as connection:
+            changed = "UPDATE waveform SET n_samples = 7 WHERE exam_id = :id"
+            id_ = bad.hex if connection.dialect.name == "sqlite" else bad
+            connection.execute(text(changed), {"id": id_})
+        assert [exam.id for exam in store.begin_first_scoring([bad, good], 10**6)] == [good]
+        found = {one.id: (one.state, one.reason) for one in store.recent_exams(2)}
+        assert found[bad] == (ExamState.FAILED, "stored-bytes-corrupt")
+        assert found[good] == (ExamState.RECEIVED, None)
+
+    def test_assessments_are_stored_together_each_where_nobody_was_first(
+        self, store, received, assessment
+    ):
+        first, second, taken = (received(str(n)) for n in range(3))
+        store.save_assessment(taken, assessment())
+        saved = store.save_assessments(
+            {
+                first: assessment("fhir"),
+                taken: assessment("fhir"),
+                second: assessment(unscorable="noise"),
+                NOBODY: assessment(),
+            }
+        )
+        assert len(saved.pop(first)) == 1
+        assert saved == {second: (), taken: None, NOBODY: None}
+        assert store.load_exam(second).state is ExamState.UNSCORABLE
+        assert store.status(NOW).deliveries["pending"] == 1
+
+    def test_assessments_that_cannot_all_be_stored_are_not_stored(
+        self, store, received, assessment
+    ):
+        good, bad = received("1"), received("2")
+        unfit = replace(assessment(), report={"resourceType": object()})
+        with pytest.raises(Exception, match="object"):
+            store.save_assessments({good: assessment(), bad: unfit})
+        assert {store.load_exam(id_).state for id_ in (good, bad)} == {ExamState.RECEIVED}
 
     @pytest.mark.parametrize(
         ("destinations", "reason", "state"),

@@ -40,6 +40,12 @@ def test_a_task_carries_its_id_and_nothing_else(celery):
     assert queue_depth(celery) == 0
 
 
+def test_a_task_may_carry_several(celery):
+    ids = [uuid4() for _ in range(3)]
+    ring_now(celery, SCORE, *ids)
+    assert list(waiting(celery)) == [(SCORE, [str(id_) for id_ in ids])]
+
+
 def test_the_bell_rings_everything_before_it_closes(celery):
     bell = Bell(celery)
     ids = [UUID(int=i) for i in range(20)]

@@ -17,7 +17,7 @@ from model.assessor import Assessor
 from tests.databases import new_database
 from tests.hl7_messages import MSH, twelve, wcm
 from tests.patience import PATIENCE_S
-from worker.pipeline import Retry, deliver, score_exam
+from worker.pipeline import Retry, Rules, deliver, score_exam
 
 RETRY = Retry(max_attempts=3, backoff_s=0.001, lease_s=60)
 ANYBODY = Senders((), Sender("", "ascii", None), closed=False)
@@ -44,7 +44,7 @@ def process(fhir_server):
             now = datetime.now(UTC)
             for exam_id in store.claim_waiting_exams(now, 9):
                 for id_ in score_exam(
-                    store, assessor, exam_id, destinations=("fhir",), max_attempts=3
+                    store, assessor, exam_id, Rules(destinations=("fhir",), max_attempts=3)
                 ):
                     deliver(store, destinations, id_, RETRY)
             return {exam.id: exam.state for exam in store.recent_exams(9)}

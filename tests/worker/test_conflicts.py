@@ -14,7 +14,7 @@ from integration.fhir.settings import FhirDestinationSettings
 from integration.review import Reviews
 from tests.fault_proxy import fault_proxy
 from tests.patience import PATIENCE_S
-from worker.pipeline import Retry, deliver, score_exam
+from worker.pipeline import Retry, Rules, deliver, score_exam
 
 QUICK = Retry(max_attempts=5, backoff_s=0.02, lease_s=60)
 BY = {"resultsInterpreter": [{"identifier": {"value": "7"}}]}
@@ -64,7 +64,7 @@ class There:
 def there(*, store, scorer, received, destinations, fhir_server, request):
     """A report that was delivered."""
     exam_id = received(request.node.name, patient=request.node.name)
-    (id_,) = score_exam(store, scorer, exam_id, destinations=("ehr",), max_attempts=5)
+    (id_,) = score_exam(store, scorer, exam_id, Rules(destinations=("ehr",), max_attempts=5))
     deliver(store, destinations, id_, QUICK)
     return There(fhir_server, exam_id)
 

@@ -8,7 +8,7 @@ from integration.critical import CriticalSettings
 from integration.review import Reviews
 from model.findings import ModelIdentity, RhythmFinding, StripFindings
 from worker.escalation import escalate_once
-from worker.pipeline import score_exam
+from worker.pipeline import Rules, score_exam
 
 MINUTE = timedelta(minutes=1)
 
@@ -20,14 +20,8 @@ def critical(store, scorer, received, flagged):
     strip = StripFindings(ModelIdentity("strip", "1", "cd" * 32), ("II",), 60.0, (), (pause,), ())
     scorer.says = replace(flagged, strip=strip)
     exam_id = received()
-    score_exam(
-        store,
-        scorer,
-        exam_id,
-        destinations=("fhir",),
-        max_attempts=2,
-        critical=CriticalSettings(acknowledge_min=10),
-    )
+    rules = Rules(("fhir",), max_attempts=2, critical=CriticalSettings(acknowledge_min=10))
+    score_exam(store, scorer, exam_id, rules)
     return exam_id
 
 

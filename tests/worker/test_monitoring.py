@@ -22,7 +22,7 @@ from model.ecg import Ecg
 from model.findings import Beat, Findings, ModelIdentity, Quality, RhythmFinding, StripFindings
 from model.simulate import simulate
 from worker.monitoring import CRASHED, MAX_ATTEMPTS, read_on, tell_ends
-from worker.pipeline import score_exam
+from worker.pipeline import Rules, score_exam
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RATE = 250
@@ -102,7 +102,9 @@ class Site:
 
     def score(self, exams):
         for id_ in exams:
-            score_exam(self.store, self.reader, id_, destinations=self.destinations, max_attempts=5)
+            score_exam(
+                self.store, self.reader, id_, Rules(destinations=self.destinations, max_attempts=5)
+            )
 
     def windows(self):
         return [w for _, w in reversed(self.store.find_windows(limit=10_000))]

@@ -19,7 +19,7 @@ from integration.security.signing_keys import jwks, make_key
 from tests.fault_proxy import fault_proxy
 from tests.fhir_server import running_fhir_server
 from tests.patience import PATIENCE_S, wait_for
-from worker.pipeline import Retry, deliver, score_exam
+from worker.pipeline import Retry, Rules, deliver, score_exam
 
 QUICK = Retry(max_attempts=3, backoff_s=0.02, lease_s=60)
 
@@ -91,7 +91,7 @@ def scored(store, scorer, received):
 
     def score(control_id):
         exam_id = received(control_id, patient=control_id)
-        (id_,) = score_exam(store, scorer, exam_id, destinations=("ehr",), max_attempts=5)
+        (id_,) = score_exam(store, scorer, exam_id, Rules(destinations=("ehr",), max_attempts=5))
         return exam_id, id_
 
     return score

@@ -9,14 +9,23 @@ from integration.errors import Refused, TryLater
 from integration.fhir.report import attach_page
 from integration.render import page_of
 from model.errors import EcgError
-from worker.pipeline import MAX_BACKOFF_S, Retry, backoff_s, deliver, score_exam
+from worker.pipeline import (
+    MAX_BACKOFF_S,
+    Retry,
+    Rules,
+    backoff_s,
+    deliver,
+    score_exam,
+    score_together,
+)
 
 RETRY = Retry(max_attempts=3, backoff_s=0.001, lease_s=60)
 SOON = timedelta(seconds=1)
+RULES = Rules(("fhir",), max_attempts=2)
 
 
 def score(store, scorer, exam_id, destinations=("fhir",)):
-    return score_exam(store, scorer, exam_id, destinations=destinations, max_attempts=2)
+    return score_exam(store, scorer, exam_id, Rules(destinations=destinations, max_attempts=2))
 
 
 def state(store, exam_id):
@@ -53,7 +62,7 @@ class TestScoring:
     def test_in_silent_mode_everything_is(self, store, scorer, received):
         exam_id = received()
         ids = score_exam(
-            store, scorer, exam_id, destinations=("fhir",), max_attempts=2, silent=True
+            store, scorer, exam_id, Rules(destinations=("fhir",), max_attempts=2, silent=True)
         )
         assert ids == store.deliveries_of(exam_id) == ()
         assert store.load_exam(exam_id).silent
@@ -127,6 +136,45 @@ class TestScoring:
         exam_id, scorer.says = received(), EcgError("lead-missing", "no lead V1")
         assert score(store, scorer, exam_id) == ()
         assert state(store, exam_id) == (ExamState.FAILED, "lead-missing")
+
+    def test_several_are_assessed_in_one_commit(self, store, scorer, received, monkeypatch):
+        ids = [received(str(n)) for n in range(3)]
+        saved = []
+        save = store.save_assessments
+        monkeypatch.setattr(
+            store, "save_assessments", lambda found: saved.append(found) or save(found)
+        )
+        deliveries, alone = score_together(store, scorer, ids, RULES)
+        assert (len(deliveries), alone) == (3, ())
+        assert [set(found) for found in saved] == [set(ids)]
+        assert {state(store, id_) for id_ in ids} == {(ExamState.SCORED, None)}
+        assert score_together(store, scorer, ids, RULES) == ((), tuple(ids))
+        assert scorer.asked == 3
+
+    def test_what_was_tried_before_has_to_come_alone(self, store, scorer, received):
+        fresh, tried = received("1"), received("2")
+        assert store.begin_scoring(tried)  # and its worker dies
+        deliveries, alone = score_together(store, scorer, [tried, fresh], RULES)
+        assert (len(deliveries), alone) == (1, (tried,))
+        assert state(store, tried) == (ExamState.RECEIVED, None)
+        assert store.begin_scoring(tried).attempts == 2
+
+    def test_one_that_the_model_refuses_spoils_no_other(self, store, scorer, received):
+        ids = [received(str(n)) for n in range(3)]
+        score_now, asked = scorer.score, []
+
+        def second_refused(ecg):
+            asked.append(ecg)
+            if len(asked) == 2:
+                raise EcgError("lead-missing", "no lead V1")
+            return score_now(ecg)
+
+        scorer.score = second_refused
+        deliveries, alone = score_together(store, scorer, ids, RULES)
+        assert (len(deliveries), alone) == (2, ())
+        assert sorted(state(store, id_)[0] for id_ in ids) == sorted(
+            [ExamState.FAILED, ExamState.SCORED, ExamState.SCORED]
+        )
 
     def test_an_unknown_id_is_nothing_to_do(self, store, scorer):
         assert score(store, scorer, uuid4()) == ()

@@ -10,7 +10,7 @@ from integration.config import Settings
 from integration.queue import DELIVER, SCORE, make_celery
 from tests.worker.conftest import MODEL
 from worker.context import Context
-from worker.pipeline import score_exam
+from worker.pipeline import Rules, score_exam
 from worker.sweep import Doorbell, sweep_once
 from worker.tasks import register
 
@@ -68,12 +68,12 @@ def test_silent_mode_scores_and_sends_nothing(store, received, tasks):
 
 def test_silent_mode_holds_back_what_was_to_be_sent(store, scorer, received, tasks):
     exam_id = received()
-    (id_,) = score_exam(store, scorer, exam_id, destinations=("fhir",), max_attempts=2)
+    (id_,) = score_exam(store, scorer, exam_id, Rules(destinations=("fhir",), max_attempts=2))
     tasks(mode="silent")[DELIVER](str(id_))
     (delivery,) = store.deliveries_of(exam_id)
     assert (delivery.state, delivery.attempts) == ("pending", 0)
     rung = []
-    doorbell = Doorbell(lambda: 0, lambda task, id_: rung.append(task))
+    doorbell = Doorbell(lambda: 0, lambda task, *ids: rung.append(task))
     assert sweep_once(store, doorbell, 0, silent=True) == 0
     assert sweep_once(store, doorbell, 0) == 1
     assert rung == [DELIVER]

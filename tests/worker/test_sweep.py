@@ -14,10 +14,11 @@ from integration.queue import DELIVER, READ_ON, SCORE
 from model.ecg import Ecg
 from tests.patience import PATIENCE_S, wait_for
 from worker.heartbeat import Heartbeat
-from worker.pipeline import score_exam
+from worker.pipeline import Rules, score_exam
 from worker.sweep import (
     BACKLOG_AHEAD,
     BATCH,
+    TOGETHER,
     Doorbell,
     Sweeper,
     sweep_backlog,
@@ -33,8 +34,8 @@ class Recorder:
         self.waiting = waiting
         self.doorbell = Doorbell(lambda: self.waiting, self.ring)
 
-    def ring(self, task, id_):
-        self.rung.append((task, id_))
+    def ring(self, task, *ids):
+        self.rung.append((task, *ids))
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_delivery_waits_for_its_worker_and_is_rung_when_that_is_lost(
     store, received, scorer, bell
 ):
     exam_id = received()
-    (delivery,) = score_exam(store, scorer, exam_id, destinations=("fhir",), max_attempts=1)
+    (delivery,) = score_exam(store, scorer, exam_id, Rules(destinations=("fhir",), max_attempts=1))
     sweep_once(store, bell.doorbell, 0)
     assert bell.rung == [(DELIVER, delivery)]
 
@@ -91,7 +92,7 @@ def test_the_sweeper_gives_packets_to_their_stream_and_rings_for_it(store, bell)
 
 
 def test_the_sweeper_seals_the_audit_log(store, received, scorer, bell):
-    score_exam(store, scorer, received(), destinations=(), max_attempts=1)
+    score_exam(store, scorer, received(), Rules(destinations=(), max_attempts=1))
     sweeper = Sweeper(store, bell.doorbell, interval_s=0.01, grace_s=60, first_grace_s=60)
     sweeper.start()
     wait_for(lambda: store.audit_head()[0], "a seal")
@@ -144,15 +145,18 @@ def test_the_sweeper_survives_what_it_depends_on(store, received, bell, fault, t
 
 def test_an_archive_fills_the_queue_a_little_and_never_before_what_is_live(store, received, bell):
     store.receive_as(Lane(BACKLOG))
-    old = [received(str(n)) for n in range(3)]
+    old = [received(str(n)) for n in range(2 * TOGETHER + 1)]
     store.receive_as(LIVE)
     live = received("live")
     assert sweep_once(store, bell.doorbell, 60) == 1
     bell.waiting = BACKLOG_AHEAD
     assert sweep_backlog(store, bell.doorbell, 60)  # no room now; look again soon
     assert bell.rung == [(SCORE, live)]
-    bell.waiting = BACKLOG_AHEAD - 2
+    bell.waiting = BACKLOG_AHEAD - 1
     assert sweep_backlog(store, bell.doorbell, 60)
+    assert [len(ids) for _, *ids in bell.rung] == [1, TOGETHER]
+    bell.waiting = 0
     assert sweep_backlog(store, bell.doorbell, 60)
     assert not sweep_backlog(store, bell.doorbell, 60)
-    assert sorted(id_ for _, id_ in bell.rung[1:]) == sorted(old)
+    assert [len(ids) for _, *ids in bell.rung] == [1, TOGETHER, TOGETHER, 1]
+    assert sorted(id_ for _, *ids in bell.rung[1:] for id_ in ids) == sorted(old)

@@ -30,7 +30,7 @@ from model.resting.card import SHIPPED
 from model.simulate import simulate
 from tests.databases import new_database
 from tests.journey.conftest import Installation
-from worker.pipeline import score_exam
+from worker.pipeline import Rules, score_exam
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime.now(UTC)
@@ -143,7 +143,7 @@ def stand_ins(store):
 
     def ecg():
         exam_id = received()
-        score_exam(store, Assessor.load(), exam_id, destinations=(), max_attempts=1)
+        score_exam(store, Assessor.load(), exam_id, Rules(destinations=(), max_attempts=1))
         return exam_id
 
     def letter():
