@@ -45,6 +45,7 @@ from model.simulate import KINDS, simulate
 PER_FILE = 500
 WAKE_S = 30.0  # around a kill
 TOLD_EVERY_S = 10.0
+LOOK_EVERY_S = 2.0  # counting rows takes time of the same cores
 BEGUN = datetime(2016, 1, 1, tzinfo=UTC)
 
 
@@ -196,7 +197,7 @@ def imported(
         watch = Memory(process.pid)
         watch.start()
         while process.poll() is None:
-            time.sleep(0.5)
+            time.sleep(LOOK_EVERY_S)
             there = site.count("exam")
             progress("imported", there, total, began)
             if stop_at is not None and there >= stop_at:
@@ -266,7 +267,7 @@ def scored(site: Site, total: int, progress: Progress) -> dict[str, Any]:
     for stop_at in (total // 3, 2 * total // 3):
         while (there := site.count("assessment")) < stop_at:
             progress("scored, urgent ones too", there, total, begun)
-            time.sleep(0.5)
+            time.sleep(LOOK_EVERY_S)
         victims = _children(process.pid)
         if kills:
             victims.append(process.pid)
@@ -283,7 +284,7 @@ def scored(site: Site, total: int, progress: Progress) -> dict[str, Any]:
             watch.start()
     while site.count("exam WHERE state = 'received'"):
         progress("scored, urgent ones too", site.count("assessment"), total, begun)
-        time.sleep(0.5)
+        time.sleep(LOOK_EVERY_S)
     seconds = time.monotonic() - begun
     ending.set()
     sender.join()
