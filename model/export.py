@@ -27,6 +27,7 @@ from model.resting.settings import WINDOW
 from model.runtime import OnnxRuntime, Runtime
 from model.signal import Prepared
 from model.streamlined import Influence, Streamlined
+from model.through_time import as_scans
 
 OPSET = 20  # the first with Gelu
 LIMITS = {
@@ -53,11 +54,13 @@ def with_graphs(bundle: RestingBundle) -> RestingBundle:
             [*Measured.__dataclass_fields__],
             {"voltage_mv": {0: "windows"}, "visible": {0: "windows"}},
         ),
-        INFLUENCE_GRAPH: _graph(
-            Influence(network),
-            {"voltage_mv": voltage, "visible": visible, "types": types},
-            ["influence"],
-            {"types": {0: "types"}},
+        INFLUENCE_GRAPH: as_scans(
+            _graph(
+                Influence(network),
+                {"voltage_mv": voltage, "visible": visible, "types": types},
+                ["influence"],
+                {"types": {0: "types"}},
+            )
         ),
     }
     hashes = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
@@ -124,8 +127,8 @@ def _graph(
     content = io.BytesIO()
     dynamic = {**dynamic, **{name: {0: "rows"} for name in outputs}}
     with warnings.catch_warnings(), torch.no_grad():
-        # The tracing exporter is called legacy, but the newer one needs two more packages and two
-        # minutes for the unrolled gradient; a changed batch size is what the gate tries.
+        # The tracing exporter is called legacy, but the newer one needs two more packages, and
+        # knows no operator of our own; a changed batch size is what the gate tries.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module.eval(),

@@ -5,7 +5,8 @@ height 1, for which ONNX Runtime has blocked kernels. A convolution after neares
 upsampling becomes one at the low rate whose channels hold the even and the odd samples (polyphase).
 The decoder's spread, which only training needs, is left out.
 
-`Influence` is the gradient behind the explanation, written out by hand: ONNX has no autograd.
+`Influence` is the gradient behind the explanation, written out by hand: ONNX has no autograd. Its
+way back through the BiLSTM is `model.through_time`.
 """
 
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from model.resting.network import Residual, RestingNetwork
 from model.resting.settings import MV_PER_UNIT, STRIDE
+from model.through_time import lstm_back
 
 _UNSEEN = 1e4  # taken off the scores of steps that were not seen
 
@@ -145,91 +147,27 @@ class Influence(nn.Module):
         stem, passed = self.trunk.waves(voltage_mv, shown)
         waves = passed[-1].out[:, :, 0].transpose(1, 2)
         features = self.trunk.lstm(waves)[0]
-        slope = self._heads_back(features, _seen(shown))[types]
+        slope = self._heads_back(features, _seen(shown), types)
         slope = lstm_back(self.trunk.lstm, waves[0], features[0], slope)
         slope = slope.transpose(1, 2)[:, :, None]
         for block, saved in zip(reversed(self.trunk.blocks), reversed(passed), strict=True):
             slope = block.backward(slope, saved) if isinstance(block, Block) else slope
-        slope = _back(self.trunk.stem, slope * (stem > 0))[:, :12, 0] * shown / MV_PER_UNIT
+        slope = _back(self.trunk.stem, slope * (stem > 0), keep=12)[:, :, 0] * shown / MV_PER_UNIT
         return functional.avg_pool1d((slope * voltage_mv).abs(), STRIDE) * STRIDE
 
-    def _heads_back(self, features: Tensor, seen: Tensor) -> Tensor:
-        """Gradient of every type's logit at the features of one window, `(n_types, S, F)`."""
+    def _heads_back(self, features: Tensor, seen: Tensor, types: Tensor) -> Tensor:
+        """Gradient of these types' logits at the features of one window, `(K, S, F)`."""
         net, gated = self.network, self.network.attention
-        attention, values = _attention(net, features, seen)[0], _values(net, features)[0]
+        attention = _attention(net, features, seen)[0, types]
+        values = _values(net, features)[0, types]
         content = torch.tanh(gated.content(features[0]))
         gate = torch.sigmoid(gated.gate(features[0]))
         logit = (attention * values).sum(dim=1, keepdim=True)
-        d_mixed = (attention * (values - logit))[:, :, None] * gated.maps.weight[:, None]
+        d_mixed = (attention * (values - logit))[:, :, None] * gated.maps.weight[types, None]
         d_content = d_mixed * gate * (1 - content * content)
         d_gate = d_mixed * content * gate * (1 - gate)
-        direct = attention[:, :, None] * net.type_weight[:, None]
+        direct = attention[:, :, None] * net.type_weight[types, None]
         return direct + d_content @ gated.content.weight + d_gate @ gated.gate.weight
-
-
-def lstm_back(lstm: nn.LSTM, x: Tensor, h: Tensor, upstream: Tensor) -> Tensor:
-    """Backpropagation through time of a one-layer BiLSTM (Hochreiter and Schmidhuber, 1997).
-
-    Args:
-        lstm: of width H.
-        x: its input `(S, n_in)`.
-        h: its output `(S, 2 H)`.
-        upstream: K gradients at the output, `(K, S, 2 H)`.
-
-    Returns:
-        K gradients at the input, `(K, S, n_in)`.
-    """
-    n = lstm.hidden_size
-    both = torch.stack([h[:, :n], h[:, n:].flip(0)])  # each direction in its own order, (2, S, H)
-    before = functional.pad(both, (0, 0, 1, 0))[:, :-1]
-    w_in, w_rec, bias = (torch.stack(pair) for pair in _weights(lstm))
-    gates = (
-        torch.stack([x, x.flip(0)]) @ w_in.transpose(1, 2)
-        + before @ w_rec.transpose(1, 2)
-        + bias[:, None]
-    )
-    i, f, o = (torch.sigmoid(gates[:, :, n * k : n * (k + 1)]) for k in (0, 1, 3))
-    g = torch.tanh(gates[:, :, 2 * n : 3 * n])
-    cell, cells = torch.zeros_like(f[:, :1]), []
-    for kept, new in zip(torch.split(f, 1, 1), torch.split(i * g, 1, 1), strict=True):
-        cells.append(cell)
-        cell = kept * cell + new
-    previous = torch.cat(cells, dim=1)
-    bounded = torch.tanh(f * previous + i * g)
-    slopes = [g * i * (1 - i), previous * f * (1 - f), i * (1 - g * g), bounded * o * (1 - o)]
-    d_h = torch.stack([upstream[:, :, :n], upstream[:, :, n:].flip(1)]).transpose(1, 2)
-    to_cell = o * (1 - bounded * bounded)
-    d_gates = _through_time(d_h, torch.cat(slopes, dim=2), to_cell, f, w_rec)
-    d_x = (d_gates @ w_in[:, None]).transpose(1, 2)
-    return d_x[0] + d_x[1].flip(1)
-
-
-def _through_time(
-    d_out: Tensor, slopes: Tensor, to_cell: Tensor, forget: Tensor, w_rec: Tensor
-) -> Tensor:
-    """Gradients at the gates' sums, `(2, S, K, 4 H)`, of `(2, S, K, H)` at the output.
-
-    The rest is `(2, S, 4 H)`, `(2, S, H)`, `(2, S, H)` and the recurrent weights. Steps are split
-    off as `(2, 1, ...)`: the loop is unrolled in the exported graph, where each reshape would cost.
-    """
-    parts = (d_out, slopes[:, :, None], to_cell[:, :, None], forget[:, :, None])
-    steps = [torch.split(part, 1, 1) for part in parts]
-    d_cell = torch.zeros_like(steps[0][0])
-    d_gates, found = torch.cat([d_cell] * 4, dim=3), []
-    for d_h, slope, cell, kept in zip(*(reversed(part) for part in steps), strict=True):
-        d_h_all = d_h + d_gates @ w_rec[:, None]
-        d_cell = d_cell + d_h_all * cell
-        d_gates = torch.cat([d_cell, d_cell, d_cell, d_h_all], dim=3) * slope
-        d_cell = d_cell * kept
-        found.append(d_gates)
-    return torch.cat(found[::-1], dim=1)
-
-
-def _weights(lstm: nn.LSTM) -> list[tuple[Tensor, Tensor]]:
-    """Input weights, recurrent weights and summed biases, forward and backward."""
-    forward, backward = lstm.all_weights
-    w_in, w_rec, b_in, b_rec = zip(forward, backward, strict=True)
-    return [w_in, w_rec, (b_in[0] + b_rec[0], b_in[1] + b_rec[1])]
 
 
 def _seen(shown: Tensor) -> Tensor:
@@ -248,15 +186,15 @@ def _values(net: RestingNetwork, features: Tensor) -> Tensor:
     return functional.linear(features, net.type_weight, net.type_bias).transpose(1, 2)
 
 
-def _back(conv: nn.Conv2d, upstream: Tensor) -> Tensor:
-    """Gradient at the output of `conv` to gradient at its input."""
-    stride, padding = conv.stride[1], int(conv.padding[1])
+def _back(conv: nn.Conv2d, upstream: Tensor, keep: int | None = None) -> Tensor:
+    """Gradient at the output of `conv` to gradient at its input, or its first `keep` channels."""
+    weight, stride, padding = conv.weight[:, :keep], conv.stride[1], int(conv.padding[1])
     if stride == 1:  # as a convolution with flipped kernels: ONNX Runtime's fast path
         padding = conv.kernel_size[1] - 1 - padding
-        flipped = conv.weight.flip(3).transpose(0, 1)
+        flipped = weight.flip(3).transpose(0, 1)
         return functional.conv2d(upstream, flipped, padding=(0, padding))
     return functional.conv_transpose2d(
-        upstream, conv.weight, None, (1, stride), (0, padding), (0, stride - 1)
+        upstream, weight, None, (1, stride), (0, padding), (0, stride - 1)
     )
 
 

@@ -5,7 +5,7 @@ import torch
 from model.resting.network import RestingNetwork
 from model.resting.reading import lead_influence, measure
 from model.resting.settings import Dimensions
-from model.streamlined import Influence, Streamlined, lstm_back
+from model.streamlined import Influence, Streamlined
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +51,3 @@ def test_the_written_gradient_is_autograds(untrained, noise, types):
         )
     assert expected.max() > 0
     np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
-
-
-@pytest.mark.parametrize(("steps", "n_in", "width"), [(1, 3, 2), (2, 1, 1), (9, 5, 4)])
-def test_backpropagation_through_time_is_autograds(steps, n_in, width):
-    torch.manual_seed(steps)
-    lstm = torch.nn.LSTM(n_in, width, batch_first=True, bidirectional=True)
-    x, upstream = torch.randn(steps, n_in, requires_grad=True), torch.randn(2, steps, 2 * width)
-    h = lstm(x[None])[0][0]
-    expected = [torch.autograd.grad(h, x, u, retain_graph=True)[0] for u in upstream]
-    found = lstm_back(lstm, x.detach(), h.detach(), upstream)
-    torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-4)
