@@ -7,9 +7,9 @@ this archive or live, is there once.
 
 import csv
 import io
+import logging
 import tarfile
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
@@ -28,7 +28,7 @@ from integration.formats import NOT_ECG, DecodedEcg, read_ecgs
 from integration.formats.files import read_limited
 from integration.hl7v2.framing import Frame
 from integration.hl7v2.stream import is_hl7, messages_in
-from integration.inbox import Inbox
+from integration.inbox import BatchInbox, tell_ecgs
 from integration.intake import Hl7Intake
 from integration.senders import Peer, Senders
 from model.errors import EcgError
@@ -36,8 +36,11 @@ from model.errors import EcgError
 PROTOCOL = "archive"
 SENDER = "archive"
 MAX_FILE_BYTES = 128 * 2**20
+_MAX_WAITING = 64  # messages of a transaction
+_MAX_WAITING_BYTES = 16 * 2**20
 _HEAD = 4096
 _NOT_ECG = NOT_ECG | {"format-unknown", "archive-unsupported"}
+_log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
 
@@ -61,36 +64,68 @@ class Told:
 
 
 class Witness:
-    """Keeps what an intake hands over, or only looks, and remembers what became of it.
+    """Takes what an intake hands over, or only looks, and tells what became of it.
 
-    One for all threads; each reads its own.
+    Messages wait until there are enough for a transaction, and are stored in the order in which
+    they came. For one thread.
     """
 
-    def __init__(self, inner: Inbox | None) -> None:
+    def __init__(self, inner: BatchInbox | None) -> None:
         """Take where to keep; None: nowhere, nothing is stored."""
         self._inner = inner
-        self._seen = threading.local()
+        self._waiting: list[Incoming] = []
+        self._waiting_bytes = 0
+        self._told: list[Told] = []
+        self._fault: Exception | None = None
 
     def accept(self, incoming: Incoming, *, rung: bool = False) -> Receipt:
-        """Keep a message and note its outcome."""
-        message = incoming.message
-        ids = tuple(message.exam_id(n) for n in range(len(incoming.exams)))
-        receipt = Receipt(message.id, incoming.answer, ids, duplicate=False)
-        if self._inner is not None:
-            receipt = self._inner.accept(incoming, rung=rung)
-        self._told().append(_told(incoming, receipt))
-        return receipt
+        """Let a message wait for its transaction; what came of it is not known yet."""
+        del rung  # the sweep finds what an archive brings
+        self._waiting.append(incoming)
+        self._waiting_bytes += _size(incoming)
+        if len(self._waiting) >= _MAX_WAITING or self._waiting_bytes >= _MAX_WAITING_BYTES:
+            self._store()
+        return Receipt(incoming.message.id, incoming.answer, (), duplicate=False)
+
+    def note(self, told: Told) -> None:
+        """Note an outcome of which nothing is stored."""
+        self._told.append(told)
 
     def take(self) -> list[Told]:
-        """Return what this thread has noted, and forget it."""
-        told, self._seen.told = self._told(), []
+        """Store what waits; return what has become of everything since the last call.
+
+        Raises:
+            StoreUnavailable: some of it is not stored.
+        """
+        self._store()
+        if self._fault is not None:
+            raise self._fault
+        told, self._told = self._told, []
         return told
 
-    def _told(self) -> list[Told]:
-        if not hasattr(self._seen, "told"):
-            self._seen.told = []
-        found: list[Told] = self._seen.told
-        return found
+    def _store(self) -> None:
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if not waiting or self._fault is not None:
+            return  # after a fault the import is over: what it has not stored comes again
+        try:
+            receipts = self._receipts(waiting)
+        except Exception as error:  # noqa: BLE001 - raised by take: an intake would keep it
+            self._fault = error
+            return
+        for incoming, receipt in zip(waiting, receipts, strict=True):
+            tell_ecgs(receipt)
+            if receipt.conflict:
+                id_ = receipt.message_id
+                _log.warning("message %s shares its control id with another one", id_)
+            self._told.append(_told(incoming, receipt))
+
+    def _receipts(self, waiting: Sequence[Incoming]) -> list[Receipt]:
+        if self._inner is None:
+            return [Receipt(one.message.id, one.answer, (), duplicate=False) for one in waiting]
+        try:
+            return self._inner.accept_all(waiting)
+        except Exception:  # noqa: BLE001 - one that cannot be stored keeps none out before it
+            return [self._inner.accept(one) for one in waiting]
 
 
 class Patients:
@@ -151,11 +186,11 @@ class Patients:
 
 
 class Archive:
-    """Takes files; thread-safe."""
+    """Takes files, one after the other."""
 
     def __init__(
         self,
-        inbox: Inbox | None,
+        inbox: BatchInbox | None,
         senders: Senders,
         patients: Patients,
         *,
@@ -176,15 +211,12 @@ class Archive:
         self._fhir = FhirIntake(self._witness, None, zone=zone, clock=clock)
         self._patients, self._zone, self._clock = patients, zone, clock
 
-    def take(self, path: Path, *, must_be_ecg: bool) -> list[Told]:
-        """Read a file and keep what it holds; never raises for its content.
+    def take(self, path: Path, *, must_be_ecg: bool) -> None:
+        """Read a file; what it holds is kept at the latest by `told`. Never raises for its content.
 
         Args:
             path: of a WFDB record, its header.
             must_be_ecg: whether a file that is no recording is refused, and not passed over.
-
-        Raises:
-            StoreUnavailable: what was kept before stays; the file may come again.
         """
         try:
             head = read_limited(path, _HEAD, whole=False)
@@ -195,7 +227,14 @@ class Archive:
             else:
                 self._take_recording(path, must_be_ecg=must_be_ecg)
         except (EcgError, Refused) as error:
-            return [*self._witness.take(), Told(Outcome.REFUSED, error.reason)]
+            self._witness.note(Told(Outcome.REFUSED, error.reason))
+
+    def told(self) -> list[Told]:
+        """Return what has become of all that was taken since the last call: it is kept now.
+
+        Raises:
+            StoreUnavailable: some of it is not kept; its files may come again, to a new archive.
+        """
         return self._witness.take()
 
     def _take_hl7(self, path: Path) -> None:
@@ -230,6 +269,11 @@ class Archive:
 
     def _exam(self, path: Path, decoded: DecodedEcg) -> NewExam:
         return NewExam(self._patients.of(path, decoded), decoded.ecg, decoded.acquired)
+
+
+def _size(incoming: Incoming) -> int:
+    """Return about how many bytes a message holds while it waits."""
+    return len(incoming.message.raw) + sum(one.ecg.voltage_mv.nbytes for one in incoming.exams)
 
 
 def _told(incoming: Incoming, receipt: Receipt) -> Told:

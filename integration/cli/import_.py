@@ -6,7 +6,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -30,10 +29,7 @@ from integration.senders import senders_of
 
 _ENDINGS = frozenset({".hl7", ".ndjson", ".json"})
 _PIECE = 64  # files between two notes of how far it is
-_LANES = 4  # files read at the same time; their commits share a sync to the disk
 _LOOK_EVERY_S = 0.5
-
-Piece = list[tuple[Path, bool]]
 
 
 @click.command()
@@ -125,14 +121,15 @@ class _Run:
         total = sum(1 for _ in recordings(named, _ENDINGS))
         left = self._left(named)
         began = time.monotonic()
-        with ThreadPoolExecutor(_LANES) as lanes, progress("import", max(total, 1)) as advance:
+        with progress("import", max(total, 1)) as advance:
             for _ in range(total - sum(1 for _ in self._left(named))):
                 advance()
             while piece := list(islice(left, _PIECE)):
                 due = time.monotonic() + (len(piece) / self.rate if self.rate else 0.0)
-                for told in lanes.map(self._take, piece):
-                    self._count(told)
+                for path, must_be_ecg in piece:
+                    self.archive.take(path, must_be_ecg=must_be_ecg)
                     advance()
+                self._count(self.archive.told())
                 self.position = str(piece[-1][0])
                 self._note(ended=None)
                 time.sleep(max(0.0, due - time.monotonic()))
@@ -146,10 +143,6 @@ class _Run:
             if any(str(path) == self.position for path, _ in left):
                 return left
         return recordings(named, _ENDINGS)
-
-    def _take(self, one: tuple[Path, bool]) -> list[Told]:
-        path, must_be_ecg = one
-        return self.archive.take(path, must_be_ecg=must_be_ecg)
 
     def _count(self, told: list[Told]) -> None:
         for one in told:

@@ -50,8 +50,9 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("import: decode", integration.archive, "_bytes_of"),
     ("import: compress", db.messages, "message_values"),
     ("import: compress", db.messages, "waveform_values"),
-    ("import: insert and commit", Store, "accept"),
+    ("import: insert and commit", Store, "accept_all"),
     ("import: the rest", Archive, "take"),
+    ("import: the rest", Archive, "told"),
     ("score: load", Store, "begin_first_scoring"),
     ("score: quality gate", model.detector, "assess_quality"),
     ("score: filters", model.detector, "prepared_for"),
@@ -113,6 +114,7 @@ def run(store: Store, files: list[Path], clock: Clock) -> dict[str, Any]:
     )
     for path in files:
         archive.take(path, must_be_ecg=True)
+    archive.told()
     assessor, rules = Assessor.load(), worker.pipeline.Rules((), max_attempts=5)
     count = 0
     while ids := store.claim_waiting_exams(datetime.now(UTC), TOGETHER, backlog=True):

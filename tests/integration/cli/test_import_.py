@@ -1,15 +1,44 @@
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
 
 from db.store import Store
+from integration.archive import Archive
 from integration.cli import cli
-from integration.cli.import_ import _Run
 from tests.databases import new_database
 from tests.hl7_messages import twelve, wcm
 
 HL7 = wcm(*twelve("^".join("012" * 1000)), pid="PID|1||ZZCANARY-4711^^^HOSP^MR")
+
+# Killed with -9 before or after the commit of its nth transaction, of four messages each.
+DYING = """
+import os, signal
+import integration.archive
+from db.store import Store
+from integration.cli import cli
+
+integration.archive._MAX_WAITING = 4
+accept_all = Store.accept_all
+left = int(os.environ["DIES_AT"])
+
+def dying(*args, **kwargs):
+    global left
+    left -= 1
+    if not left and not os.environ["COMMITTED"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    receipts = accept_all(*args, **kwargs)
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return receipts
+
+Store.accept_all = dying
+cli()
+"""
 
 
 @pytest.fixture
@@ -63,18 +92,38 @@ def test_it_goes_on_after_the_last_file_that_was_noted(store, archive, monkeypat
     monkeypatch.setattr("integration.cli.import_._PIECE", 1)
     taken = []
 
-    def dying(self, one):
-        taken.append(one[0].name)
+    def dying(self, path, *, must_be_ecg):
+        taken.append(path.name)
         if len(taken) == 3:
             raise KeyboardInterrupt
-        return take(self, one)
+        return take(self, path, must_be_ecg=must_be_ecg)
 
-    take = _Run._take
-    monkeypatch.setattr(_Run, "_take", dying)
+    take = Archive.take
+    monkeypatch.setattr(Archive, "take", dying)
     assert run(archive).exit_code == 1
     done = run(archive, "--json")
     assert taken == ["0.hl7", "1.hl7", "2.hl7", "2.hl7", "3.hl7"]
     assert counts(done) == {"ecgs": 3, "imported": 3, "refused:msh-malformed": 1}
+
+
+@pytest.mark.parametrize("transaction", [1, 2])
+@pytest.mark.parametrize("committed", [True, False])
+def test_killed_at_a_commit_it_goes_on_and_nothing_is_there_twice(
+    store, archive, transaction, committed
+):
+    (archive / "0.hl7").write_bytes(b"".join(HL7.replace(b"4711", b"5%d" % n) for n in range(6)))
+    environment = os.environ | {"DIES_AT": str(transaction), "COMMITTED": "1" * committed}
+    command = [sys.executable, "-c", DYING, "import", str(archive), "--json"]
+    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    there = 4 * (transaction - 1 + committed)
+    assert store.backlog_waiting() == there
+    again = counts(run(archive, "--json"))
+    told = {"ecgs": 8 - there, "imported": 8 - there, "known": there, "refused:msh-malformed": 1}
+    assert again == {name: n for name, n in told.items() if n or name == "ecgs"}
+    assert store.backlog_waiting() == 8
+    (one,) = json.loads(run("--past", "--json").stdout)
+    assert (one["counts"], one["finished_at"] is None) == (again, False)
 
 
 def test_files_come_from_a_list_at_a_rate(store, archive, tmp_path):
