@@ -27,7 +27,7 @@ from model.errors import HisbundleError
 from model.findings import Findings
 
 MAX_BACKOFF_S = 3600.0
-SHORT_SAMPLES = 60_000  # a lead, a minute at 1 kHz: more than that is a task of its own
+SHORT_SAMPLES = 60_000  # a lead, a minute at 1 kHz: more than that is a commit of its own
 PROBE_S = 60.0  # at the latest somebody looks whether a destination is back
 # What says nothing of the report: it is not one of the tries that a delivery has.
 _OUTAGES = {"destination-unreachable", "destination-unavailable", "token-unavailable"}
@@ -69,21 +69,25 @@ class Retry:
     lease_s: float
 
 
-def score_together(
+def score_exams(
     store: Store, scorer: Scorer, exam_ids: Sequence[UUID], rules: Rules
-) -> tuple[tuple[UUID, ...], tuple[UUID, ...]]:
-    """Assess short exams that nobody has tried before and store all in one commit.
+) -> tuple[UUID, ...]:
+    """Assess several exams; store all short ones that nobody has tried before in one commit.
 
-    Each is still read by itself: what is found in it does not depend on its neighbours.
+    Each is read by itself: what is found in it does not depend on its neighbours. One that was
+    tried before may be what kills workers: it comes last and alone, so that it does not use up its
+    neighbours' attempts.
 
     Returns:
-        The deliveries to ring, and the exams that have to be rung alone: long ones, which take a
-        task's time, and those tried before, which may be what kills workers and would use up
-        their neighbours' attempts.
+        The deliveries to ring.
     """
     begun = store.begin_first_scoring(exam_ids, SHORT_SAMPLES)
-    alone = set(exam_ids).difference(exam.id for exam in begun)
-    return _score(store, scorer, begun, rules), tuple(id_ for id_ in exam_ids if id_ in alone)
+    deliveries = _score(store, scorer, begun, rules)
+    together = {exam.id for exam in begun}
+    for exam_id in exam_ids:
+        if exam_id not in together:
+            deliveries += score_exam(store, scorer, exam_id, rules)
+    return deliveries
 
 
 def score_exam(store: Store, scorer: Scorer, exam_id: UUID, rules: Rules) -> tuple[UUID, ...]:

@@ -16,7 +16,7 @@ from db.errors import StoreUnavailable
 from integration.queue import DELIVER, READ_ON, SCORE
 from worker.context import Context
 from worker.monitoring import read_on
-from worker.pipeline import deliver, score_exam, score_together
+from worker.pipeline import deliver, score_exams
 
 _log = logging.getLogger(__name__)
 
@@ -29,13 +29,8 @@ def register(celery: Celery, context: Context) -> None:
         with _guarded(context, SCORE, *exam_ids):
             if context.stopped():
                 return  # they wait, until the model is started or another one is installed
-            own = context.store, context.assessor
-            if len(exam_ids) == 1:
-                deliveries = score_exam(*own, UUID(exam_ids[0]), context.rules)
-            else:
-                ids = [UUID(exam_id) for exam_id in exam_ids]
-                deliveries, alone = score_together(*own, ids, context.rules)
-                context.bell.ring(SCORE, alone)
+            ids = [UUID(exam_id) for exam_id in exam_ids]
+            deliveries = score_exams(context.store, context.assessor, ids, context.rules)
             context.bell.ring(DELIVER, deliveries)
 
     @celery.task(name=DELIVER)  # type: ignore[untyped-decorator]

@@ -71,7 +71,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("store: findings", db.exams, "assessment_row"),
     ("store: report", db.exams, "report_row"),
     ("store: insert and commit", Store, "save_assessments"),
-    ("the rest of a task", worker.pipeline, "score_together"),
+    ("the rest of a task", worker.pipeline, "score_exams"),
 )
 
 
@@ -118,7 +118,7 @@ def run(store: Store, files: list[Path], clock: Clock) -> dict[str, Any]:
     assessor, rules = Assessor.load(), worker.pipeline.Rules((), max_attempts=5)
     count = 0
     while ids := store.claim_waiting_exams(datetime.now(UTC), TOGETHER, backlog=True):
-        worker.pipeline.score_together(store, assessor, ids, rules)
+        worker.pipeline.score_exams(store, assessor, ids, rules)
         count += len(ids)
         if count == WARM_UP:
             clock.cpu = {k: v for k, v in clock.cpu.items() if k.startswith("import")}

@@ -15,10 +15,10 @@ MODEL = ModelIdentity("resting", "1", "ab" * 32)
 def received(store):
     """A function that stores one ECG as an intake without a broker does, and returns its id."""
 
-    def receive(control_id="1", patient="4711"):
+    def receive(control_id="1", patient="4711", samples=500):
         raw = f"MSH|{control_id}".encode()
         message = NewMessage.whole("mllp", "CART^ED", control_id, raw, datetime.now(UTC))
-        ecg = Ecg(np.zeros((1, 500), np.float32), ("II",), 500.0)
+        ecg = Ecg(np.zeros((1, samples), np.float32), ("II",), 500.0)
         exam = NewExam(PatientRef(patient), ecg)
         receipt = store.accept(
             Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam]), rung=False

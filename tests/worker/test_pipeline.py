@@ -9,6 +9,7 @@ from integration.errors import Refused, TryLater
 from integration.fhir.report import attach_page
 from integration.render import page_of
 from model.errors import EcgError
+from worker import pipeline
 from worker.pipeline import (
     MAX_BACKOFF_S,
     Retry,
@@ -16,7 +17,7 @@ from worker.pipeline import (
     backoff_s,
     deliver,
     score_exam,
-    score_together,
+    score_exams,
 )
 
 RETRY = Retry(max_attempts=3, backoff_s=0.001, lease_s=60)
@@ -144,20 +145,44 @@ class TestScoring:
         monkeypatch.setattr(
             store, "save_assessments", lambda found: saved.append(found) or save(found)
         )
-        deliveries, alone = score_together(store, scorer, ids, RULES)
-        assert (len(deliveries), alone) == (3, ())
+        assert len(score_exams(store, scorer, ids, RULES)) == 3
         assert [set(found) for found in saved] == [set(ids)]
         assert {state(store, id_) for id_ in ids} == {(ExamState.SCORED, None)}
-        assert score_together(store, scorer, ids, RULES) == ((), tuple(ids))
+        assert score_exams(store, scorer, ids, RULES) == ()
         assert scorer.asked == 3
 
-    def test_what_was_tried_before_has_to_come_alone(self, store, scorer, received):
-        fresh, tried = received("1"), received("2")
+    def test_those_tried_before_and_long_ones_come_last_and_alone(
+        self, store, scorer, received, monkeypatch
+    ):
+        tried, fresh, long = received("1"), received("2"), received("3", samples=1000)
+        monkeypatch.setattr(pipeline, "SHORT_SAMPLES", 999)
         assert store.begin_scoring(tried)  # and its worker dies
-        deliveries, alone = score_together(store, scorer, [tried, fresh], RULES)
-        assert (len(deliveries), alone) == (1, (tried,))
-        assert state(store, tried) == (ExamState.RECEIVED, None)
-        assert store.begin_scoring(tried).attempts == 2
+        saved, save = [], store.save_assessments
+        monkeypatch.setattr(
+            store, "save_assessments", lambda found: saved.append([*found]) or save(found)
+        )
+        assert len(score_exams(store, scorer, [tried, long, fresh], RULES)) == 3
+        assert saved == [[fresh], [tried], [long]]
+
+    def test_one_that_kills_its_workers_uses_up_no_attempt_of_its_neighbours(
+        self, store, scorer, received
+    ):
+        killer = received("killer", samples=400)
+        others = [received(str(n)) for n in range(3)]
+        score_now = scorer.score
+
+        def score(ecg):
+            if ecg.n_samples == 400:
+                raise KeyboardInterrupt  # what no task survives
+            return score_now(ecg)
+
+        scorer.score = score
+        for _ in range(RULES.max_attempts):
+            with pytest.raises(KeyboardInterrupt):
+                score_exams(store, scorer, [killer, *others], RULES)
+        score_exams(store, scorer, [killer, *others], RULES)
+        assert state(store, killer) == (ExamState.FAILED, "scoring-crashed")
+        assert {state(store, id_)[0] for id_ in others} == {ExamState.SCORED}
 
     def test_one_that_the_model_refuses_spoils_no_other(self, store, scorer, received):
         ids = [received(str(n)) for n in range(3)]
@@ -170,8 +195,7 @@ class TestScoring:
             return score_now(ecg)
 
         scorer.score = second_refused
-        deliveries, alone = score_together(store, scorer, ids, RULES)
-        assert (len(deliveries), alone) == (2, ())
+        assert len(score_exams(store, scorer, ids, RULES)) == 2
         assert sorted(state(store, id_)[0] for id_ in ids) == sorted(
             [ExamState.FAILED, ExamState.SCORED, ExamState.SCORED]
         )
