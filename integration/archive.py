@@ -91,6 +91,11 @@ class Witness:
         """Note an outcome of which nothing is stored."""
         self._told.append(told)
 
+    @property
+    def untold(self) -> int:
+        """How many messages came since the last call of `take`."""
+        return len(self._waiting) + len(self._told)
+
     def take(self) -> list[Told]:
         """Store what waits; return what has become of everything since the last call.
 
@@ -228,6 +233,11 @@ class Archive:
                 self._take_recording(path, must_be_ecg=must_be_ecg)
         except (EcgError, Refused) as error:
             self._witness.note(Told(Outcome.REFUSED, error.reason))
+
+    @property
+    def untold(self) -> int:
+        """How many messages were taken since the last call of `told`."""
+        return self._witness.untold
 
     def told(self) -> list[Told]:
         """Return what has become of all that was taken since the last call: it is kept now.

@@ -5,9 +5,8 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,7 +27,7 @@ from integration.security.roles import Role
 from integration.senders import senders_of
 
 _ENDINGS = frozenset({".hl7", ".ndjson", ".json"})
-_PIECE = 64  # files between two notes of how far it is
+_PIECE = 64  # files, or messages of files of many, between two notes of how far it is
 _LOOK_EVERY_S = 0.5
 
 
@@ -124,17 +123,29 @@ class _Run:
         with progress("import", max(total, 1)) as advance:
             for _ in range(total - sum(1 for _ in self._left(named))):
                 advance()
-            while piece := list(islice(left, _PIECE)):
-                due = time.monotonic() + (len(piece) / self.rate if self.rate else 0.0)
-                for path, must_be_ecg in piece:
-                    self.archive.take(path, must_be_ecg=must_be_ecg)
-                    advance()
+            begun = time.monotonic()
+            while piece := self._take_some(left, advance):
                 self._count(self.archive.told())
-                self.position = str(piece[-1][0])
+                self.position = str(piece[-1])
                 self._note(ended=None)
-                time.sleep(max(0.0, due - time.monotonic()))
+                if self.rate:
+                    time.sleep(max(0.0, begun + len(piece) / self.rate - time.monotonic()))
+                begun = time.monotonic()
         self.seconds = time.monotonic() - began
         self._note(ended=datetime.now(UTC))
+
+    def _take_some(
+        self, left: Iterator[tuple[Path, bool]], advance: Callable[[], None]
+    ) -> list[Path]:
+        """Take files until there is enough to note; return them."""
+        taken: list[Path] = []
+        for path, must_be_ecg in left:
+            self.archive.take(path, must_be_ecg=must_be_ecg)
+            advance()
+            taken.append(path)
+            if len(taken) >= _PIECE or self.archive.untold >= _PIECE:
+                break
+        return taken
 
     def _left(self, named: list[Path]) -> Iterator[tuple[Path, bool]]:
         """Return the files after the last one that is done, or all where that is not there."""

@@ -106,6 +106,23 @@ def test_it_goes_on_after_the_last_file_that_was_noted(store, archive, monkeypat
     assert counts(done) == {"ecgs": 3, "imported": 3, "refused:msh-malformed": 1}
 
 
+def test_a_file_of_many_messages_is_noted_by_itself(store, archive, monkeypatch):
+    monkeypatch.setattr("integration.cli.import_._PIECE", 4)
+    monkeypatch.setattr("integration.archive._MAX_WAITING", 4)
+    (archive / "0.hl7").write_bytes(b"".join(HL7.replace(b"4711", b"5%d" % n) for n in range(4)))
+
+    def dying(self, path, *, must_be_ecg):
+        if path.name == "1.hl7" and not died:
+            died.append(path)
+            raise KeyboardInterrupt
+        return take(self, path, must_be_ecg=must_be_ecg)
+
+    died, take = [], Archive.take
+    monkeypatch.setattr(Archive, "take", dying)
+    assert run(archive).exit_code == 1
+    assert counts(run(archive, "--json")) == {"ecgs": 6, "imported": 6, "refused:msh-malformed": 1}
+
+
 @pytest.mark.parametrize("transaction", [1, 2])
 @pytest.mark.parametrize("committed", [True, False])
 def test_killed_at_a_commit_it_goes_on_and_nothing_is_there_twice(
