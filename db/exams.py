@@ -21,7 +21,9 @@ from db.mapping import (
 )
 from db.oversight import raise_alert
 from db.records import (
+    BACKLOG,
     FIRST_EPISODE,
+    LIVE,
     Assessed,
     Exam,
     ExamState,
@@ -162,10 +164,11 @@ class Exams(Sessions):
             select(ExamRow.id)
             .where(
                 ExamRow.state == ExamState.RECEIVED,
-                ExamRow.priority > 0 if backlog else ExamRow.priority == 0,
+                # Equal, not above: SQLite would sort all that waits instead of using the index.
+                ExamRow.priority == (BACKLOG if backlog else LIVE.priority),
                 or_(ExamRow.rung_at.is_(None), ExamRow.rung_at < older_than),
             )
-            .order_by(ExamRow.priority, ExamRow.received_at)
+            .order_by(ExamRow.received_at)
             .limit(limit)
         )
         return self._claim(

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 
 from db.audit import AuditEntry, AuditKind, add_entry
-from db.records import ExamState
+from db.records import BACKLOG, ExamState
 from db.sessions import Sessions
 from db.tables import ExamRow
 from db.upkeep_tables import ImportRow
@@ -78,7 +78,7 @@ class Imports(Sessions):
     def backlog_waiting(self) -> int:
         """Return how many ECGs of archives wait for a worker."""
         waiting = select(func.count()).where(
-            ExamRow.state == ExamState.RECEIVED, ExamRow.priority > 0
+            ExamRow.state == ExamState.RECEIVED, ExamRow.priority == BACKLOG
         )
         with self._reading() as session:
             return session.scalars(waiting).one()

@@ -16,7 +16,7 @@ from sqlalchemy import Row, and_, func, or_, select
 from sqlalchemy.orm import aliased
 
 from db.audit import AuditKind
-from db.records import LIVE, DeliveryState, ExamState
+from db.records import BACKLOG, LIVE, DeliveryState, ExamState
 from db.sessions import Sessions
 from db.tables import DeliveryRow, ExamRow, MessageRow, ReportRow
 from db.upkeep_tables import AuditRow
@@ -145,7 +145,7 @@ class Measures(Sessions):
             ExamRow.state == ExamState.RECEIVED, ExamRow.priority == LIVE.priority
         )
         backlog = select(func.count()).where(
-            ExamRow.state == ExamState.RECEIVED, ExamRow.priority > LIVE.priority
+            ExamRow.state == ExamState.RECEIVED, ExamRow.priority == BACKLOG
         )
         open_ = (
             select(DeliveryRow.destination, DeliveryRow.state, func.count())

@@ -186,7 +186,7 @@ class Lane:
     """How urgent an ECG is, and whether anybody is to be told.
 
     Attributes:
-        priority: 0 for live traffic; higher numbers wait until nothing lower does.
+        priority: 0 for live traffic, BACKLOG for what waits until nothing live does.
         silent: whether its report stays here.
     """
 

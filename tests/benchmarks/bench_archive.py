@@ -8,7 +8,8 @@ that was cut off leaves what it had seen by then.
 Simulated ECGs come as files of HL7 v2 messages whose MSH-3 is SIMULATOR, real ones as WFDB records.
 First `hisbundle import` alone, killed with -9 and begun again, so that its own rate is seen; then
 `hisbundle serve`, whose worker is killed likewise, while an urgent ECG a second arrives by MLLP. At
-the end every ECG has to be there once, assessed once. The next night's size follows from the rates.
+the end every ECG has to be there once, assessed once, or to be refused. The next night's size
+follows from the rates.
 """
 
 import argparse
@@ -375,9 +376,11 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     progress = Progress(told, options.json)
     told["import"] = imported(site, archive, names, total, progress)
     told["score"] = scored(site, total, progress)
+    refused = site.count("message WHERE state = 'refused'")
     archived = "exam JOIN message ON message.id = exam.message_id WHERE exam.priority > 0"
     told["end"] = {
         "archived_ecgs": site.count(archived),
+        "refused": refused,
         "archived_assessments": site.count(
             "assessment JOIN exam ON exam.id = assessment.exam_id WHERE exam.priority > 0"
         ),
@@ -386,7 +389,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "unscorable": site.count("exam WHERE state = 'unscorable'"),
         "deliveries": site.count("delivery"),
         "database_bytes_per_ecg": round(site.database_bytes() / total),
-        "exact": site.count(archived) == total,
+        "exact": site.count(archived) + refused == total,
         "load_after": os.getloadavg()[0],
     }
     per_s = 1 / (1 / told["import"]["ecgs_per_s"] + 1 / told["score"]["ecgs_per_s"])

@@ -8,6 +8,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen
 
 from db.clinical import Incoming
 from db.errors import Corrupt, NotFound, StoreUnavailable
@@ -391,3 +392,19 @@ class TestClaimWaiting:
         ids = [received(str(i)) for i in range(20)]
         claimed = at_once(5, lambda _: store.claim_waiting_exams(NOW, 20))
         assert sorted(sum(claimed, ())) == sorted(ids)
+
+    @pytest.mark.parametrize("backlog", [False, True])
+    def test_a_long_queue_is_not_sorted_for_its_head(self, store, received, backlog):
+        """Ten times a second, with a million waiting: the index has to give the order."""
+        if store._engine.dialect.name != "sqlite":
+            pytest.skip("PostgreSQL plans by its statistics, which a small table does not have")
+        received()
+        asked = []
+        listen(store._engine, "before_cursor_execute", lambda *a: asked.append((a[2], a[3])))
+        store.claim_waiting_exams(NOW, 16, backlog=backlog)
+        statement, values = next(one for one in asked if one[0].startswith("SELECT"))
+        with store._engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+        told = " ".join(row[3] for row in plan)
+        assert "ix_exam_waiting" in told
+        assert "TEMP B-TREE" not in told
