@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnElement, Select, or_, select, update
+from sqlalchemy import ColumnElement, Select, exists, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from db.decisions import add_decision
@@ -99,10 +99,13 @@ class Exams(Sessions):
 
         Left out is what does not wait, was tried before, or has more samples a lead than this.
         """
-        short = select(WaveformRow.exam_id).where(
-            WaveformRow.exam_id.in_(exam_ids), WaveformRow.n_samples <= max_samples
-        )
-        return self._begin(ExamRow.id.in_(short) & (ExamRow.attempts == 0))
+        return self._begin(ExamRow.id.in_(exam_ids) & ~_comes_alone(max_samples))
+
+    def to_score_alone(self, exam_ids: Sequence[UUID], max_samples: int) -> set[UUID]:
+        """Return those of some exams that `begin_first_scoring` would leave out for themselves."""
+        alone = select(ExamRow.id).where(ExamRow.id.in_(exam_ids), _comes_alone(max_samples))
+        with self._reading() as session:
+            return set(session.scalars(alone))
 
     def _begin(self, which: ColumnElement[bool]) -> list[Exam]:
         counted = (
@@ -210,6 +213,12 @@ def _save_if_first(session: Session, exam_id: UUID, new: NewAssessment) -> tuple
             for id_, destination in zip(ids, destinations, strict=True)
         )
     return ids
+
+
+def _comes_alone(max_samples: int) -> ColumnElement[bool]:
+    """Whether an exam was tried before, and may kill workers, or is so long as to take a while."""
+    long = exists().where(WaveformRow.exam_id == ExamRow.id, WaveformRow.n_samples > max_samples)
+    return or_(ExamRow.attempts > 0, long)
 
 
 def _with_waveforms(ids: Sequence[UUID]) -> Select[ExamRow, WaveformRow]:

@@ -27,7 +27,7 @@ from model.errors import HisbundleError
 from model.findings import Findings
 
 MAX_BACKOFF_S = 3600.0
-SHORT_SAMPLES = 60_000  # a lead, a minute at 1 kHz: more than that is a commit of its own
+SHORT_SAMPLES = 60_000  # a lead, a minute at 1 kHz: more than that is a task of its own
 PROBE_S = 60.0  # at the latest somebody looks whether a destination is back
 # What says nothing of the report: it is not one of the tries that a delivery has.
 _OUTAGES = {"destination-unreachable", "destination-unavailable", "token-unavailable"}

@@ -7,7 +7,7 @@ once: the store hands each waiting row to one of them per grace period.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -21,6 +21,7 @@ from integration.queue import DELIVER, READ_ON, SCORE
 from worker.escalation import escalate_once
 from worker.heartbeat import Heartbeat
 from worker.monitoring import tell_ends
+from worker.pipeline import SHORT_SAMPLES
 
 BATCH = 500
 TOGETHER = 4  # ECGs of an archive in a task: they share a commit
@@ -72,14 +73,26 @@ def sweep_once(store: Store, doorbell: Doorbell, grace_s: float, *, silent: bool
 
 def sweep_backlog(store: Store, doorbell: Doorbell, grace_s: float) -> bool:
     """Keep the queue filled with a few tasks of archives; return whether to look again soon."""
-    room = BACKLOG_AHEAD - doorbell.depth()
-    if room <= 0:
-        return True
     before = datetime.now(UTC) - timedelta(seconds=grace_s)
-    exams = store.claim_waiting_exams(before, room * TOGETHER, backlog=True)
-    for first in range(0, len(exams), TOGETHER):
-        doorbell.ring(SCORE, *exams[first : first + TOGETHER])
-    return bool(exams)
+    ahead = doorbell.depth()
+    busy = ahead >= BACKLOG_AHEAD
+    while ahead < BACKLOG_AHEAD:
+        exams = store.claim_waiting_exams(before, TOGETHER, backlog=True)
+        if not exams:
+            break
+        busy = True
+        for task in _tasks(store, exams):
+            doorbell.ring(SCORE, *task)
+            ahead += 1
+    return busy
+
+
+def _tasks(store: Store, exams: Sequence[UUID]) -> list[list[UUID]]:
+    """Return one task, and one more for each exam that would keep the others waiting."""
+    alone = store.to_score_alone(exams, SHORT_SAMPLES)
+    together = [exam_id for exam_id in exams if exam_id not in alone]
+    tasks = [[exam_id] for exam_id in exams if exam_id in alone]
+    return [together, *tasks] if together else tasks
 
 
 def sweep_streams(store: Store, doorbell: Doorbell) -> int:

@@ -272,6 +272,8 @@ class TestScoring:
         samples = store.load_exam(fresh).ecg.voltage_mv.shape[1]
         ids = [fresh, tried, done, NOBODY, other]
         assert store.begin_first_scoring(ids, samples - 1) == []
+        assert store.to_score_alone(ids, samples - 1) == {fresh, tried, done, other}
+        assert store.to_score_alone(ids, samples) == {tried}
         begun = store.begin_first_scoring(ids, samples)
         assert {(exam.id, exam.attempts) for exam in begun} == {(fresh, 1), (other, 1)}
         assert store.begin_first_scoring(ids, samples) == []

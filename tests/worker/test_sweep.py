@@ -13,6 +13,7 @@ from db.streaming import Stream
 from integration.queue import DELIVER, READ_ON, SCORE
 from model.ecg import Ecg
 from tests.patience import PATIENCE_S, wait_for
+from worker import sweep
 from worker.heartbeat import Heartbeat
 from worker.pipeline import Rules, score_exam
 from worker.sweep import (
@@ -160,3 +161,20 @@ def test_an_archive_fills_the_queue_a_little_and_never_before_what_is_live(store
     assert not sweep_backlog(store, bell.doorbell, 60)
     assert [len(ids) for _, *ids in bell.rung] == [1, TOGETHER, TOGETHER, 1]
     assert sorted(id_ for _, *ids in bell.rung[1:] for id_ in ids) == sorted(old)
+
+
+def test_what_is_long_or_was_tried_before_is_a_task_of_its_own(store, received, bell, monkeypatch):
+    """Four records of hours in one task would outlast its time limit, and whatever is urgent."""
+    monkeypatch.setattr(sweep, "SHORT_SAMPLES", 999)
+    store.receive_as(Lane(BACKLOG))
+    ids = [received(str(n), samples=1000) for n in range(TOGETHER)]
+    assert sweep_backlog(store, bell.doorbell, 60)
+    assert bell.rung == [(SCORE, id_) for id_ in ids]
+    for id_ in ids:
+        store.fail_exam(id_, "scoring-crashed")
+    bell.rung.clear()
+    tried, *fresh = (received(name) for name in ("tried", "short", "other"))
+    store.begin_scoring(tried)  # and its worker dies
+    bell.waiting = BACKLOG_AHEAD - 1
+    assert sweep_backlog(store, bell.doorbell, -60)
+    assert bell.rung == [(SCORE, *fresh), (SCORE, tried)]
