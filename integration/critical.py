@@ -5,10 +5,15 @@ defaults are few and far from normal, so that an alert stays rare; nothing is cr
 an anomaly score or a type's probability.
 """
 
+from itertools import pairwise
+from statistics import median
+
 from pydantic import Field
 
 from integration.sections import Section
-from model.findings import Findings, RhythmFinding
+from model.findings import Findings, RhythmFinding, StripFindings
+
+_MIN_BEATS = 9  # eight intervals, as many as a monitor's rate meter takes
 
 
 class CriticalSettings(Section):
@@ -35,12 +40,12 @@ def critical_in(findings: Findings, settings: CriticalSettings) -> tuple[str, ..
     """Return the codes of the rhythms that are critical, each once."""
     if findings.strip is None:
         return ()
-    rate = findings.strip.heart_rate_bpm
-    found = [r.code for r in findings.strip.rhythms if _is_critical(r, rate, settings)]
+    strip = findings.strip
+    found = [r.code for r in strip.rhythms if _is_critical(r, strip, settings)]
     return tuple(dict.fromkeys(found))
 
 
-def _is_critical(rhythm: RhythmFinding, rate: float | None, settings: CriticalSettings) -> bool:
+def _is_critical(rhythm: RhythmFinding, strip: StripFindings, settings: CriticalSettings) -> bool:
     match rhythm.code:
         case "ventricular-run":
             return _reaches(rhythm.value, settings.ventricular_run_beats)
@@ -49,12 +54,21 @@ def _is_critical(rhythm: RhythmFinding, rate: float | None, settings: CriticalSe
         case "tachycardia":
             return _reaches(rhythm.value, settings.tachycardia_bpm)
         case "AF":
+            rate = _rate_within(strip, rhythm)
             return rate is not None and _reaches(rate, settings.af_rate_bpm)
         case "bradycardia":
             slow = settings.bradycardia_bpm
             return slow is not None and rhythm.value <= slow
         case _:
             return False
+
+
+def _rate_within(strip: StripFindings, rhythm: RhythmFinding) -> float | None:
+    """Return the median rate of a rhythm's own beats; the strip's, where they are too few."""
+    times_s = [b.time_s for b in strip.beats if rhythm.start_s <= b.time_s <= rhythm.end_s]
+    if len(times_s) < _MIN_BEATS:
+        return strip.heart_rate_bpm
+    return 60 / median(later - earlier for earlier, later in pairwise(times_s))
 
 
 def _reaches(value: float, limit: float | None) -> bool:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from integration.critical import CriticalSettings, critical_in
-from model.findings import RhythmFinding
+from model.findings import Beat, RhythmFinding
 
 USUAL = CriticalSettings()
 
@@ -55,3 +55,37 @@ def test_each_is_told_once(judged):
 @pytest.mark.parametrize("kind", ["flagged", "unscorable", "plain-rhythm"])
 def test_without_a_rhythm_finding_nothing_is_critical(findings_of, kind):
     assert critical_in(findings_of(kind), USUAL) == ()
+
+
+def strip_of(findings, *rates_bpm, af, minutes=5):
+    """A strip with AF in some of its parts, one after the other, each with a rate of its own."""
+    times_s = [
+        part * minutes * 60 + n * 60 / rate
+        for part, rate in enumerate(rates_bpm)
+        for n in range(round(minutes * rate))
+    ]
+    ends = [(part * minutes * 60, (part + 1) * minutes * 60) for part in af]
+    return replace(
+        findings.strip,
+        heart_rate_bpm=72.0,
+        beats=tuple(Beat(t, "N", 0.9, 0.1) for t in times_s),
+        rhythms=tuple(RhythmFinding("AF", start, end, 0.9, 0.5) for start, end in ends),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rates_bpm", "af", "critical"),
+    [((65, 165, 65, 65), [1], True), ((165, 80, 165, 165), [1], False)],
+)
+def test_fibrillation_is_judged_by_its_own_rate(findings_of, rates_bpm, af, critical):
+    found = findings_of("rhythm")
+    strip = strip_of(found, *rates_bpm, af=af)
+    assert (critical_in(replace(found, strip=strip), USUAL) == ("AF",)) == critical
+
+
+@pytest.mark.parametrize(("beats", "critical"), [(8, True), (9, False)])
+def test_few_beats_tell_no_rate_of_their_own(findings_of, beats, critical):
+    found = findings_of("rhythm")
+    strip = strip_of(found, 60, af=[0], minutes=beats / 60)
+    strip = replace(strip, heart_rate_bpm=160.0)
+    assert bool(critical_in(replace(found, strip=strip), USUAL)) == critical
