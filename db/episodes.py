@@ -7,16 +7,18 @@ raises it; what happens to exams happens to it: assessment, report, deliveries.
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Select, and_, delete, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.chunks import stream_of
 from db.mapping import patient_values, waveform_values
 from db.records import FIRST_EPISODE, ExamState
+from db.reviews import ReportStatus
 from db.sessions import Sessions
 from db.stream_tables import EpisodeRow, StreamRow
 from db.streaming import Episode, Progress, episode_id
-from db.tables import AssessmentRow, ExamRow, WaveformRow
+from db.tables import ExamRow, ReportRow, WaveformRow
+from db.upkeep_tables import AlertRow
 from model.alarms import Course, finding_of
 from model.ecg import Ecg
 from model.findings import EpisodeFinding
@@ -32,17 +34,19 @@ class Episodes(Sessions):
         with self._reading() as session:
             return episode_finding(session, exam_id)
 
+    def unalerted_episodes(self, limit: int) -> tuple[Episode, ...]:
+        """Return critical episodes without an alert, on which no clinician has decided."""
+        alerted = exists().where(AlertRow.exam_id == EpisodeRow.exam_id)
+        undecided = ReportRow.status == ReportStatus.PRELIMINARY
+        return self._episodes(_reported().where(EpisodeRow.critical, ~alerted, undecided), limit)
+
     def untold_ends(self, limit: int) -> tuple[Episode, ...]:
         """Return raised episodes that have ended since the report on their beginning was made."""
-        wanted = (
-            select(EpisodeRow, StreamRow)
-            .join(StreamRow, StreamRow.id == EpisodeRow.stream_id)
-            .join(AssessmentRow, AssessmentRow.exam_id == EpisodeRow.exam_id)
-            .where(EpisodeRow.ended.is_not(None), EpisodeRow.told.is_(False))
-            .limit(limit)
-        )
+        return self._episodes(_reported().where(EpisodeRow.ended.is_not(None)), limit)
+
+    def _episodes(self, wanted: Select[EpisodeRow, StreamRow], limit: int) -> tuple[Episode, ...]:
         with self._reading() as session:
-            return tuple(_episode(*row) for row in session.execute(wanted))
+            return tuple(_episode(*row) for row in session.execute(wanted.limit(limit)))
 
     def note_end_told(self, episode_id: UUID) -> None:
         """Note that the report tells of an episode's end, or that nobody needs to be told."""
@@ -81,6 +85,17 @@ def follow_episodes(
         else:
             session.merge(_row(id_, stream.id, course))
     return tuple(made)
+
+
+def _reported() -> Select[EpisodeRow, StreamRow]:
+    """Select episodes that have a report, and whose end is not told."""
+    newest = and_(ReportRow.exam_id == EpisodeRow.exam_id, ReportRow.newest)
+    return (
+        select(EpisodeRow, StreamRow)
+        .join(StreamRow, StreamRow.id == EpisodeRow.stream_id)
+        .join(ReportRow, newest)
+        .where(EpisodeRow.told.is_(False))
+    )
 
 
 def _insert_exam(
@@ -122,6 +137,7 @@ def _row(id_: UUID, stream_id: UUID, course: Course) -> EpisodeRow:
         ended=course.ended,
         told=False,
         exam_id=uuid5(id_, "onset") if course.raised else None,
+        critical=course.critical,
     )
 
 
@@ -137,6 +153,7 @@ def _course(row: EpisodeRow) -> Course:
         threshold=row.threshold,
         raised=row.raised,
         ended=row.ended,
+        critical=row.critical,
     )
 
 

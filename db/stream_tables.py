@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.columns import LABEL_LENGTH, REASON_LENGTH, Base, UtcDateTime, partial_index, state_column
@@ -97,6 +97,7 @@ class EpisodeRow(Base):
         Index(None, "onset"),
         partial_index("ix_episode_open", "stream_id", where="ended IS NULL"),
         partial_index("ix_episode_untold", "id", where="ended IS NOT NULL AND NOT told"),
+        partial_index("ix_episode_critical", "id", where="critical AND NOT told"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -113,3 +114,4 @@ class EpisodeRow(Base):
     ended: Mapped[str | None] = mapped_column(String(REASON_LENGTH))
     told: Mapped[bool]  # its end
     exam_id: Mapped[UUID | None] = mapped_column(ForeignKey("exam.id"))
+    critical: Mapped[bool] = mapped_column(server_default=false(), default=False)

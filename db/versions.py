@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from db.audit import AuditEntry, AuditKind, add_entry
 from db.errors import NotFound, VersionConflict
 from db.mapping import delivery_row, patient_key, stored_report
-from db.oversight import answer_alert, escalate_alert
+from db.oversight import answer_alert, escalate_alert, raise_alert
 from db.records import DeliveryState, ExamState, StoredReport
 from db.reviews import ReportStatus, Review
 from db.sealed import Sealed, opened, row_id, sealed
@@ -38,6 +38,8 @@ class NewVersion:
         review: the decision it rests on, if it rests on one.
         escalates: whether it is made because nobody answered a critical finding.
         acknowledged_by: who answered a critical finding, where it is made because somebody did.
+        critical: codes of findings that somebody has to be told of at once, and was not before.
+        answer_by: until when a clinician has to decide because of them, or None.
     """
 
     status: ReportStatus
@@ -47,6 +49,8 @@ class NewVersion:
     review: Review | None = None
     escalates: bool = False
     acknowledged_by: str | None = None
+    critical: tuple[str, ...] = ()
+    answer_by: datetime | None = None
 
 
 class Versions(Sessions):
@@ -83,6 +87,8 @@ class Versions(Sessions):
             session.add(_row(former, number, new))
             session.flush()
             ids = _pass_on(session, exam_id, number, new.issued_at)
+            if new.critical:
+                raise_alert(session, exam_id, new.critical, new.issued_at, new.answer_by)
             if new.review or new.acknowledged_by:
                 answer_alert(session, exam_id, new.issued_at)
             if new.escalates:

@@ -5,6 +5,7 @@ defaults are few and far from normal, so that an alert stays rare; nothing is cr
 an anomaly score or a type's probability.
 """
 
+from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
@@ -35,14 +36,28 @@ class CriticalSettings(Section):
         "escalated. Unset: nobody is asked to",
     )
 
+    def answer_by(self, raised_at: datetime) -> datetime | None:
+        """Return until when a clinician has to answer; None: nobody is asked to."""
+        if self.acknowledge_min is None:
+            return None
+        return raised_at + timedelta(minutes=self.acknowledge_min)
+
 
 def critical_in(findings: Findings, settings: CriticalSettings) -> tuple[str, ...]:
-    """Return the codes of the rhythms that are critical, each once."""
-    if findings.strip is None:
-        return ()
-    strip = findings.strip
-    found = [r.code for r in strip.rhythms if _is_critical(r, strip, settings)]
+    """Return the codes of the rhythms that are critical, each once: of the ECG, of its episode."""
+    found = [rhythm.code for rhythm in critical_rhythms(findings.strip, settings)]
+    if findings.episode is not None and findings.episode.critical:
+        found.append(findings.episode.code)
     return tuple(dict.fromkeys(found))
+
+
+def critical_rhythms(
+    strip: StripFindings | None, settings: CriticalSettings
+) -> tuple[RhythmFinding, ...]:
+    """Return the rhythms of a strip that are critical; none where nothing could be read."""
+    if strip is None:
+        return ()
+    return tuple(rhythm for rhythm in strip.rhythms if _is_critical(rhythm, strip, settings))
 
 
 def _is_critical(rhythm: RhythmFinding, strip: StripFindings, settings: CriticalSettings) -> bool:

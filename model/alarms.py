@@ -7,6 +7,7 @@ stretches of one rhythm make an episode (`follow`):
   same beats twice, and a finding that comes back within `quiet_s` has not ended.
 - An episode is raised once it has been seen for `min_s` in all. Until then it tolerates a break of
   `PENDING_BREAK_S` and is forgotten after a longer one.
+- It is critical once a stretch of it was, and stays so.
 - A raised episode ends once `quiet_s` of readable signal have passed without it. What cannot be
   read neither goes on with an episode nor ends it; after `LOST_S` without a word of it the episode
   ends where it was last seen, and it is told that the signal was lost.
@@ -26,11 +27,11 @@ worth an alarm; limits of rate should be set so wide that what is told is acted 
 supraventricular runs are common and harmless: they stay in the windows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from model.findings import EpisodeFinding, StripFindings
+from model.findings import EpisodeFinding, RhythmFinding, StripFindings
 
 PENDING_BREAK_S = 10.0
 LOST_S = 300.0
@@ -65,13 +66,18 @@ DEFAULT_RULES: Mapping[str, Rule] = {
 
 @dataclass(frozen=True)
 class Stretch:
-    """A rhythm from one moment to another, as one window shows it; as RhythmFinding, but aware."""
+    """A rhythm from one moment to another, as one window shows it; as RhythmFinding, but aware.
+
+    Attributes:
+        critical: whether somebody has to be told of it at once.
+    """
 
     code: str
     start: datetime
     end: datetime
     value: float
     threshold: float
+    critical: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class Course:
         threshold: what the values were held against.
         raised: whether it is told.
         ended: None while it goes on; `over`, `signal-lost`, or, never raised, `forgotten`.
+        critical: whether a stretch of it was.
     """
 
     code: str
@@ -101,6 +108,7 @@ class Course:
     threshold: float
     raised: bool = False
     ended: str | None = None
+    critical: bool = False
 
 
 def finding_of(course: Course) -> EpisodeFinding:
@@ -112,11 +120,15 @@ def finding_of(course: Course) -> EpisodeFinding:
         course.ended,
         course.extreme,
         course.threshold,
+        course.critical,
     )
 
 
 def stretches_of(
-    strip: StripFindings | None, start: datetime, core: tuple[datetime, datetime]
+    strip: StripFindings | None,
+    start: datetime,
+    core: tuple[datetime, datetime],
+    critical: Container[RhythmFinding] = (),
 ) -> tuple[Stretch, ...]:
     """Return what a window shows, in order of time.
 
@@ -125,6 +137,7 @@ def stretches_of(
         start: of its first sample.
         core: what the window answers for. Beats have their own times; a finding on the window as a
             whole, fibrillation, stands for the core alone.
+        critical: which of the rhythms somebody has to be told of at once.
     """
     if strip is None:
         return ()
@@ -134,7 +147,8 @@ def stretches_of(
         if rhythm.code in _WHOLE:
             began, ended = max(began, core[0]), min(ended, core[1])
         if began < ended:
-            found.append(Stretch(rhythm.code, began, ended, rhythm.value, rhythm.threshold))
+            measured = (rhythm.value, rhythm.threshold, rhythm in critical)
+            found.append(Stretch(rhythm.code, began, ended, *measured))
     return tuple(sorted(found, key=lambda s: (s.start, s.code)))
 
 
@@ -212,6 +226,7 @@ def _extended(course: Course, stretch: Stretch, rule: Rule) -> Course:
         quiet_s=0.0 if new_s > 0 else course.quiet_s,
         extreme=graver(course.extreme, stretch.value),
         raised=course.raised or seen_s >= rule.min_s,
+        critical=course.critical or stretch.critical,
     )
 
 

@@ -186,6 +186,7 @@ class EpisodeFinding:
         ended: how it ended: `over`, `signal-lost`; None while it goes on.
         value: the highest, or of bradycardia the lowest, in the unit of RHYTHM_UNITS.
         threshold: what the values were held against.
+        critical: whether somebody has to be told of it at once.
     """
 
     code: str
@@ -194,6 +195,7 @@ class EpisodeFinding:
     ended: str | None
     value: float
     threshold: float
+    critical: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -251,9 +253,12 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists, dicts and numbers."""
-        plain = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        plain: dict[str, Any] = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        # As before there were episodes, and critical ones: the audit log has their hashes.
         if self.episode is None:
-            del plain["episode"]  # as before there were episodes: the audit log has their hashes
+            del plain["episode"]
+        elif not self.episode.critical:
+            del plain["episode"]["critical"]
         return plain
 
     @classmethod

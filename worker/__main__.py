@@ -87,6 +87,7 @@ def _sweeper(settings: Settings, store: Store, celery: Celery) -> Sweeper:
         interval_s=worker.sweep_interval_s or (0.05 if embedded else 5.0),
         grace_s=worker.ring_grace_s,
         first_grace_s=0.0 if embedded else worker.ring_grace_s,
+        critical=settings.critical,
         heartbeat=Heartbeat(settings.heartbeat_file),
         silent=settings.mode == "silent",
     )

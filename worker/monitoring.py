@@ -13,15 +13,11 @@ from typing import Protocol
 from uuid import UUID
 
 from db.chunks import Chunk
-from db.errors import Corrupt, VersionConflict
-from db.reviews import ReportStatus
+from db.errors import Corrupt
 from db.store import Store
 from db.streaming import Claim, Progress, StreamState, Window, episode_id
 from db.streams import MAX_CHUNKS
-from db.versions import NewVersion
-from integration.fhir.report import build_report
-from integration.fhir.revision import following
-from integration.fhir.strip import tells_end
+from integration.critical import CriticalSettings, critical_rhythms
 from model.alarms import Course, Rule, follow, lost, stretches_of
 from model.assessor import RHYTHM_LEADS
 from model.ecg import Ecg
@@ -65,7 +61,13 @@ class Reader(Protocol):
 
 
 def read_on(
-    store: Store, reader: Reader, rules: Mapping[str, Rule], stream_id: UUID, now: datetime
+    store: Store,
+    reader: Reader,
+    rules: Mapping[str, Rule],
+    stream_id: UUID,
+    now: datetime,
+    *,
+    critical: CriticalSettings,
 ) -> tuple[UUID, ...]:
     """Read on with a stream, and return the exams that wait for scoring now.
 
@@ -75,11 +77,12 @@ def read_on(
         rules: code -> when a rhythm is told.
         stream_id: of the stream.
         now: aware.
+        critical: of which rhythms somebody has to be told at once.
     """
     claim = store.open_claim(stream_id)
     if claim is None:
         return ()
-    step = _step(store, reader, rules, claim, now)
+    step = _step(store, _Reading(store, reader, rules, critical, claim), claim, now)
     exams = store.save_progress(step, now, PAUSE_S)
     for course in step.courses:
         if course.raised and course not in claim.courses:
@@ -88,37 +91,7 @@ def read_on(
     return exams
 
 
-def tell_ends(store: Store, now: datetime, limit: int = 50) -> int:
-    """Let the reports on episodes that have ended say so, once; return how many.
-
-    A report that a clinician has decided on stays as it is.
-    """
-    told = 0
-    for episode in store.untold_ends(limit):
-        if episode.exam_id is not None:
-            told += _tell_end(store, episode.exam_id, now)
-        store.note_end_told(episode.id)
-    return told
-
-
-def _tell_end(store: Store, exam_id: UUID, now: datetime) -> bool:
-    newest = store.read_report(exam_id)
-    if newest.status is not ReportStatus.PRELIMINARY or tells_end(newest.bundle):
-        return False
-    assessed = store.load_assessed(exam_id)
-    bundle = build_report(assessed.exam, assessed.findings, issued=now)
-    version = following(newest.bundle, bundle)
-    new = NewVersion(ReportStatus.PRELIMINARY, now, version, "worker")
-    try:
-        store.add_version(exam_id, new, expected=newest.version)
-    except VersionConflict:  # by somebody who decided on it, or by another worker
-        return False
-    return True
-
-
-def _step(
-    store: Store, reader: Reader, rules: Mapping[str, Rule], claim: Claim, now: datetime
-) -> Progress:
+def _step(store: Store, reading: "_Reading", claim: Claim, now: datetime) -> Progress:
     silent_s = (now - claim.heard_at).total_seconds()
     if claim.state is StreamState.IDLE:
         over = lost(claim.courses)
@@ -130,7 +103,6 @@ def _step(
     closed = tuple(
         takewhile(lambda w: is_closed(w, spans, claim.watermark, silent_s), waiting[:at_once])
     )
-    reading = _Reading(store, reader, rules, claim)
     for window in closed:
         reading.read(window, chunks)
     left = waiting[len(closed) :]
@@ -173,9 +145,15 @@ class _Reading:
     """
 
     def __init__(
-        self, store: Store, reader: Reader, rules: Mapping[str, Rule], claim: Claim
+        self,
+        store: Store,
+        reader: Reader,
+        rules: Mapping[str, Rule],
+        critical: CriticalSettings,
+        claim: Claim,
     ) -> None:
-        self._store, self._reader, self._rules, self._claim = store, reader, rules, claim
+        self._store, self._reader, self._claim = store, reader, claim
+        self._rules, self._critical = rules, critical
         self._made_to = claim.made_to
         self._crashed = claim.attempts > MAX_ATTEMPTS
         self.windows: list[Window] = []
@@ -241,7 +219,8 @@ class _Reading:
     def _follow(
         self, strip: StripFindings | None, stitched: Stitched, core: tuple[datetime, datetime]
     ) -> None:
-        stretches = stretches_of(strip, stitched.start, core)
+        urgent = critical_rhythms(strip, self._critical)
+        stretches = stretches_of(strip, stitched.start, core, urgent)
         known = {c.begun for c in self.courses if c.raised}
         courses = follow(self.courses, stretches, core, self._rules, readable=strip is not None)
         for course in courses:

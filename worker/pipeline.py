@@ -135,7 +135,6 @@ def _fail(store: Store, exam: Exam, reason: str) -> None:
 def _assessment(exam: Exam, findings: Findings, rules: Rules) -> NewAssessment:
     now = datetime.now(UTC)
     critical = critical_in(findings, rules.critical)
-    minutes = rules.critical.acknowledge_min
     return NewAssessment(
         findings,
         now,
@@ -143,7 +142,7 @@ def _assessment(exam: Exam, findings: Findings, rules: Rules) -> NewAssessment:
         rules.destinations,
         silent=rules.silent or exam.silent,
         critical=critical,
-        answer_by=None if minutes is None else now + timedelta(minutes=minutes),
+        answer_by=rules.critical.answer_by(now),
     )
 
 

@@ -17,10 +17,11 @@ from kombu.exceptions import OperationalError
 
 from db.errors import StoreUnavailable
 from db.store import Store
+from integration.critical import CriticalSettings
 from integration.queue import DELIVER, READ_ON, SCORE
+from worker.episodes import tell_episodes
 from worker.escalation import escalate_once
 from worker.heartbeat import Heartbeat
-from worker.monitoring import tell_ends
 from worker.pipeline import SHORT_SAMPLES
 
 BATCH = 500
@@ -117,6 +118,7 @@ class Sweeper(threading.Thread):
         interval_s: float,
         grace_s: float,
         first_grace_s: float,
+        critical: CriticalSettings,
         heartbeat: Heartbeat | None = None,
         silent: bool = False,
     ) -> None:
@@ -127,6 +129,7 @@ class Sweeper(threading.Thread):
         self._grace_s = grace_s
         self._upkeep_at = self._head_at = self._streams_at = 0.0
         self._first_grace_s = first_grace_s
+        self._critical = critical
         self._heartbeat = heartbeat
         self._silent = silent
         self._ending = threading.Event()
@@ -160,11 +163,11 @@ class Sweeper(threading.Thread):
             self._ending.wait(min(wait_s, STREAMS_S))
 
     def _upkeep(self) -> None:
-        """Tell ends of episodes, escalate what nobody answers, seal the log; once a second."""
+        """Tell news of episodes, escalate what nobody answers, seal the log; once a second."""
         if time.monotonic() < self._upkeep_at:
             return
         now = datetime.now(UTC)
-        tell_ends(self._store, now)
+        tell_episodes(self._store, self._critical, now)
         escalate_once(self._store, now)
         sealed = self._store.seal_audit()
         if sealed and time.monotonic() >= self._head_at:

@@ -51,6 +51,7 @@ def register(celery: Celery, context: Context) -> None:
                 context.settings.alarms.rules,
                 UUID(stream_id),
                 datetime.now(UTC),
+                critical=context.settings.critical,
             )
             context.bell.ring(SCORE, exams)
 

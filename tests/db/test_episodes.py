@@ -7,7 +7,9 @@ import pytest
 
 from db.clinical import Incoming
 from db.records import ExamState, MessageState, NewExam, PatientRef
+from db.reviews import ReportStatus
 from db.streaming import Progress, Stream, StreamState, Window, episode_id
+from db.versions import NewVersion
 from model.alarms import Course
 from model.ecg import Ecg
 
@@ -19,8 +21,12 @@ def at(seconds):
     return T0 + timedelta(seconds=seconds)
 
 
-def course(last_s, *, raised=False, ended=None):
-    return Course("AF", at(0), at(0), at(last_s), last_s, 0.0, 0.9, 0.5, raised, ended)
+def course(last_s, *, raised=False, ended=None, critical=False):
+    return Course("AF", at(0), at(0), at(last_s), last_s, 0.0, 0.9, 0.5, raised, ended, critical)
+
+
+def version(status=ReportStatus.PRELIMINARY, critical=()):
+    return NewVersion(status, at(60), {"resourceType": "Bundle"}, "worker", critical=critical)
 
 
 @pytest.fixture
@@ -83,6 +89,30 @@ def test_an_end_is_told_once_its_report_is_there(store, go_on, assessment):
     assert store.load_assessed(exam_id).findings.episode.ended == "over"
     store.note_end_told(episode.id)
     assert store.untold_ends(10) == ()
+
+
+def test_what_is_critical_waits_for_an_alert_once_its_report_is_there(store, go_on, assessment):
+    (exam_id,) = go_on(0, course(30, raised=True))
+    go_on(10, course(40, raised=True, critical=True))
+    assert store.open_claim(STREAM.id).courses == (course(40, raised=True, critical=True),)
+    assert store.unalerted_episodes(10) == ()
+    store.begin_scoring(exam_id)
+    store.save_assessment(exam_id, assessment())
+    (episode,) = store.unalerted_episodes(10)
+    assert (episode.exam_id, episode.course.critical) == (exam_id, True)
+    assert store.load_assessed(exam_id).findings.episode.critical
+    store.add_version(exam_id, version(critical=("AF",)), expected=1)
+    assert store.unalerted_episodes(10) == ()
+
+
+@pytest.mark.parametrize("critical", [True, False])
+def test_nobody_waits_for_an_alert_after_a_decision(store, go_on, assessment, critical):
+    (exam_id,) = go_on(0, course(30, raised=True, critical=critical))
+    store.begin_scoring(exam_id)
+    store.save_assessment(exam_id, assessment())
+    assert len(store.unalerted_episodes(10)) == critical
+    store.add_version(exam_id, version(status=ReportStatus.FINAL), expected=1)
+    assert store.unalerted_episodes(10) == ()
 
 
 def test_an_exam_that_is_no_episode_has_none(store, received):

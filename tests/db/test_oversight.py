@@ -54,6 +54,15 @@ class TestAlerts:
         store.add_version(exam_id, version(review=REVIEW), expected=2)
         assert store.open_alerts() == (0, 0)
 
+    def test_a_later_version_raises_one(self, store, received, assessment):
+        exam_id = received()
+        store.save_assessment(exam_id, assessment("fhir"))
+        new = version(status=ReportStatus.PRELIMINARY, critical=("pause",), answer_by=NOW + MINUTE)
+        store.add_version(exam_id, new, expected=1)
+        assert store.unanswered_alerts(NOW, 9) == ()
+        assert store.unanswered_alerts(NOW + MINUTE, 9) == (exam_id,)
+        assert store.open_alerts() == (1, 0)
+
     def test_another_version_alone_is_no_answer(self, store, critical):
         exam_id = critical()
         store.add_version(exam_id, version(), expected=1)

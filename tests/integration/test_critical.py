@@ -1,9 +1,10 @@
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from integration.critical import CriticalSettings, critical_in
-from model.findings import Beat, RhythmFinding
+from model.findings import Beat, EpisodeFinding, RhythmFinding
 
 USUAL = CriticalSettings()
 
@@ -89,3 +90,19 @@ def test_few_beats_tell_no_rate_of_their_own(findings_of, beats, critical):
     strip = strip_of(found, 60, af=[0], minutes=beats / 60)
     strip = replace(strip, heart_rate_bpm=160.0)
     assert bool(critical_in(replace(found, strip=strip), USUAL)) == critical
+
+
+@pytest.mark.parametrize("kind", ["unscorable", "rhythm"])
+@pytest.mark.parametrize("critical", [True, False])
+def test_an_episode_is_critical_whatever_its_beginning_shows(findings_of, kind, critical):
+    onset = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    last_seen = onset + timedelta(seconds=9)
+    episode = EpisodeFinding("pause", onset, last_seen, None, 9.0, 3.0, critical)
+    found = replace(findings_of(kind), episode=episode)
+    assert critical_in(found, USUAL) == (("pause",) if critical else ())
+
+
+def test_until_when_somebody_has_to_answer():
+    now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    assert CriticalSettings(acknowledge_min=10).answer_by(now) == now + timedelta(minutes=10)
+    assert CriticalSettings(acknowledge_min=None).answer_by(now) is None

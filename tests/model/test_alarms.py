@@ -90,6 +90,14 @@ def test_the_gravest_value_is_told_of_bradycardia_the_lowest():
     assert watched([[Stretch("bradycardia", *core(0), 45, 50)]]) == ([], ())
 
 
+def test_what_was_critical_once_stays_so():
+    pauses = [Stretch("pause", at(n), at(n + 4), 4.0, 3.0, critical=n == 12) for n in (2, 12, 22)]
+    _, (first,) = watched([pauses[:1]])
+    assert not finding_of(first).critical
+    _, (course,) = watched([[pause] for pause in pauses])
+    assert finding_of(course).critical
+
+
 def test_a_rhythm_without_a_rule_alarms_nobody():
     assert watched([[af(0)], [af(1)], [af(2)], [af(3)]], rules={}) == ([], ())
 
@@ -114,6 +122,8 @@ def test_what_a_window_shows():
         ("AF", at(5), at(15)),
     ]
     assert stretches_of(None, at(0), (at(5), at(15))) == ()
+    urgent = stretches_of(strip, at(0), (at(5), at(15)), strip.rhythms[1:])
+    assert [s.critical for s in urgent] == [True, False]
 
 
 @pytest.mark.parametrize("code", DEFAULT_RULES)

@@ -1,9 +1,12 @@
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from model.findings import (
     Beat,
+    EpisodeFinding,
     Explanation,
     Findings,
     Interval,
@@ -40,11 +43,21 @@ WITH_STRIP = Findings(
     ),
 )
 REFUSED = Findings(quality=Quality("unscorable", ("too-short",)), model=MODEL)
+BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+PAUSE = EpisodeFinding("pause", BEGAN, BEGAN + timedelta(seconds=9), None, 9.0, 3.0, critical=True)
+ONSET = replace(REFUSED, episode=PAUSE)
 
 
-@pytest.mark.parametrize("findings", [SCORED, WITH_STRIP, REFUSED])
+@pytest.mark.parametrize("findings", [SCORED, WITH_STRIP, REFUSED, ONSET])
 def test_json_there_and_back(findings):
     assert Findings.from_json(json.loads(json.dumps(findings.to_json()))) == findings
+
+
+def test_what_is_not_critical_says_nothing_of_it():
+    usual = replace(ONSET, episode=replace(PAUSE, critical=False))
+    plain = usual.to_json()
+    assert "critical" not in plain["episode"]
+    assert Findings.from_json(plain) == usual
 
 
 def test_a_threshold_is_reached_when_met():

@@ -10,6 +10,7 @@ from db.clinical import Incoming
 from db.errors import StoreUnavailable
 from db.records import BACKLOG, LIVE, Lane, MessageState, NewExam, NewMessage, PatientRef
 from db.streaming import Stream
+from integration.critical import CriticalSettings
 from integration.queue import DELIVER, READ_ON, SCORE
 from model.ecg import Ecg
 from tests.patience import PATIENCE_S, wait_for
@@ -25,6 +26,8 @@ from worker.sweep import (
     sweep_backlog,
     sweep_once,
 )
+
+EVERY = {"interval_s": 0.01, "grace_s": 60, "critical": CriticalSettings()}
 
 
 class Recorder:
@@ -83,7 +86,7 @@ def test_the_sweeper_gives_packets_to_their_stream_and_rings_for_it(store, bell)
         message = NewMessage.whole("mllp", "MONITOR^ICU", str(second), b"%d" % second, moment)
         exam = NewExam(PatientRef("4711"), ecg, moment)
         store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam]))
-    sweeper = Sweeper(store, bell.doorbell, interval_s=0.01, grace_s=60, first_grace_s=60)
+    sweeper = Sweeper(store, bell.doorbell, **EVERY, first_grace_s=60)
     sweeper.start()
     wait_for(lambda: bell.rung, "a ring")
     sweeper.stop()
@@ -94,7 +97,7 @@ def test_the_sweeper_gives_packets_to_their_stream_and_rings_for_it(store, bell)
 
 def test_the_sweeper_seals_the_audit_log(store, received, scorer, bell):
     score_exam(store, scorer, received(), Rules(destinations=(), max_attempts=1))
-    sweeper = Sweeper(store, bell.doorbell, interval_s=0.01, grace_s=60, first_grace_s=60)
+    sweeper = Sweeper(store, bell.doorbell, **EVERY, first_grace_s=60)
     sweeper.start()
     wait_for(lambda: store.audit_head()[0], "a seal")
     sweeper.stop()
@@ -130,8 +133,7 @@ def test_the_sweeper_survives_what_it_depends_on(store, received, bell, fault, t
     sweeper = Sweeper(
         store,
         Doorbell(depth, bell.ring),
-        interval_s=0.01,
-        grace_s=60,
+        **EVERY,
         first_grace_s=0,
         heartbeat=Heartbeat(tmp_path / "alive"),
     )
