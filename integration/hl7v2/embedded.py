@@ -18,12 +18,11 @@ from integration.formats.detect import detect
 from integration.hl7v2.measurements import is_ecg_identifier, is_ecg_order
 from integration.hl7v2.message import Message, Segment
 from integration.hl7v2.patient import identifiers
-from integration.hl7v2.signals import Order
+from integration.hl7v2.signals import Order, is_withdrawn
 from model.errors import EcgError
 
 _HOLDERS = ("ED", "ST", "TX", "FT", "")  # other than ED: only where an encoding is named
 _ENCODING = re.compile(rb"BASE-?64|HEX", re.IGNORECASE)
-_WITHDRAWN = ("D", "W", "X")
 _MAX_FILES = 64
 _DATA = 4  # ED.5, counted from 0
 _DECLARATION = re.compile(rb"^\s*<\?xml[^>]*\?>")  # names an encoding that is gone
@@ -56,7 +55,7 @@ def embedded(message: Message, order: Order, zone: tzinfo | None) -> Embedded:
     """
     found = Embedded()
     for obx in order.observations:
-        if message.text(obx.field(11)[:1]) in _WITHDRAWN:
+        if is_withdrawn(message, obx):
             continue
         if obx.field(2).strip() == b"RP":
             found.documents += 1

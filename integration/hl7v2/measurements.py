@@ -9,7 +9,7 @@ import re
 
 from db.clinical import Measurement, Quantity
 from integration.hl7v2.message import Message, Segment
-from integration.hl7v2.signals import Order
+from integration.hl7v2.signals import Order, is_withdrawn
 from integration.hl7v2.units import number_text
 
 _MDC_CONTEXT_FREE = 131_072
@@ -60,7 +60,6 @@ _UNITS: dict[str, tuple[str, float]] = {
 }
 _NUMBER = re.compile(r"([+-]?\d{1,6}(?:\.\d{1,6})?)(?:\s*([^\s\d.,]\S*))?", re.ASCII)
 _TEXTS = ("ST", "TX", "FT", "CE", "CWE", "")
-_WITHDRAWN = ("D", "W", "X")
 _MAX_TEXTS, _MAX_TEXT = 64, 2_000
 _MAX_IDENTIFIER_BYTES = 1_000
 
@@ -77,7 +76,7 @@ def measured(message: Message, order: Order) -> tuple[tuple[Measurement, ...], t
             seen[identifier] = _codes(message, obx)
         codes = seen[identifier]
         quantities = {_QUANTITIES[code] for code in codes if code in _QUANTITIES}
-        if message.text(obx.field(11)[:1]) in _WITHDRAWN:
+        if is_withdrawn(message, obx):
             continue
         if len(quantities) == 1:
             quantity = quantities.pop()
@@ -93,7 +92,7 @@ def is_ecg_order(message: Message, order: Order) -> bool:
     """Tell whether an order is for an ECG, by OBR-4 or OBR-24 (table 0074: electrocardiac)."""
     if order.obr is None:
         return False
-    section = message.text(order.obr.field(24)[:8])
+    section = message.free_text(order.obr.field(24), 8)
     return section == "EC" or is_ecg_identifier(message, order.obr.field(4))
 
 

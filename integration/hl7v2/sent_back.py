@@ -24,12 +24,11 @@ from integration.hl7v2.measurements import measured
 from integration.hl7v2.message import Message, Segment, part
 from integration.hl7v2.patient import patient_of
 from integration.hl7v2.report import FILLER
-from integration.hl7v2.signals import Order
+from integration.hl7v2.signals import Order, is_withdrawn
 from integration.hl7v2.times import parse_time
 from model.errors import EcgError
 
 _STATUS = {"F": "final", "C": "amended", "X": "entered-in-error", "W": "entered-in-error"}
-_WITHDRAWN = {"W", "D", "X"}  # table 0085
 _OID = "urn:oid:"
 
 
@@ -97,8 +96,8 @@ def sent_back(message: Message, order: Order, zone: tzinfo | None) -> SentBack |
 
 def _status(message: Message, order: Order) -> str | None:
     told = message.text(order.obr.field(25)) if order.obr else ""
-    results = {message.text(obx.field(11)) for obx in order.observations}
-    if told == "C" and results and results <= _WITHDRAWN:
+    results = order.observations
+    if told == "C" and results and all(is_withdrawn(message, obx) for obx in results):
         return "entered-in-error"
     return _STATUS.get(told)
 

@@ -148,9 +148,14 @@ def to_millivolts(
     return without_sentinels(samples.values, mv, declared, location)
 
 
+def is_withdrawn(message: Message, obx: Segment) -> bool:
+    """Tell whether its sender takes an observation back (OBX-11 of table 0085: D, W, X)."""
+    return message.free_text(obx.field(11), 2) in ("D", "W", "X")
+
+
 def refuse_withdrawn(message: Message, obx: Segment) -> None:
-    """Refuse a waveform that its sender takes back (OBX-11 of table 0085: D, W, X)."""
-    if message.text(obx.field(11)) in ("D", "W", "X"):
+    """Refuse a waveform that its sender takes back."""
+    if is_withdrawn(message, obx):
         raise Refused("waveform-unsupported", "the observation is withdrawn", obx.at(11))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from db.clinical import Measurement, Quantity
 from integration.hl7v2.decode import Kind, decode
-from tests.hl7_messages import OBR, PID, twelve, wcm
+from tests.hl7_messages import MSH, OBR, PID, twelve, wcm
 
 STUDY = OBR.replace("69121^MDC_OBS_WAVE_CTS^MDC", "93000^ELECTROCARDIOGRAM 12 LEAD^CPT4")
 VITALS = OBR.replace("69121^MDC_OBS_WAVE_CTS^MDC", "85353-1^Vital signs^LN")
@@ -155,6 +155,14 @@ def test_a_result_does_not_hang_on_its_time(start, acquired):
 )
 def test_a_heart_rate_alone_may_be_any_monitors(obr, bodies, kind):
     assert decode(wcm(*bodies, obr=obr)).kind is kind
+
+
+def test_codes_in_another_script_are_none_of_ours():
+    msh = f"{MSH}||||||UNICODE UTF-8"
+    section = VITALS + "|" * 17 + "section\u00e9"
+    assert decode(wcm(RATE_72, msh=msh, obr=section)).kind is Kind.OTHER
+    status = RATE_72.removesuffix("F") + "\u00e9"
+    assert decode(wcm(status, msh=msh, obr=STUDY)).kind is Kind.MEASUREMENTS
 
 
 def test_measurements_beside_an_ecg_belong_to_it():
