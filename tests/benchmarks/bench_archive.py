@@ -17,9 +17,6 @@ import json
 import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -31,21 +28,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
-import numpy as np
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
-from db.migrate import upgrade
 from db.records import NewExam, NewMessage, PatientRef
-from db.store import Store
 from integration.hl7v2.client import MllpClient
 from integration.hl7v2.encode import encode_ecg
 from integration.hl7v2.header import parse_header
 from model.simulate import KINDS, simulate
+from tests.benchmarks.installation import Memory, Progress, Site, children
 
 PER_FILE = 500
 WAKE_S = 30.0  # around a kill
-TOLD_EVERY_S = 10.0
 LOOK_EVERY_S = 2.0  # counting rows takes time of the same cores
 BEGUN = datetime(2016, 1, 1, tzinfo=UTC)
 
@@ -71,118 +64,17 @@ def write_file(folder: Path, first: int, count: int) -> None:
             file.write(message(number, "SIMULATOR"))
 
 
-class Site:
-    """One installation on a folder of its own; its processes are ours to kill."""
-
-    def __init__(self, folder: Path, database: str | None) -> None:
-        self.folder = folder
-        self.database = database or f"sqlite:///{folder / 'hisbundle.db'}"
-        with (
-            socket.create_server(("127.0.0.1", 0)) as a,
-            socket.create_server(("127.0.0.1", 0)) as b,
+def made(archive: Path, count: int, progress: Progress) -> float:
+    """Write the simulated ECGs; return how many seconds that took."""
+    firsts = range(0, count, PER_FILE)
+    counts = [min(PER_FILE, count - first) for first in firsts]
+    begun = time.monotonic()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for first, _ in zip(
+            firsts, pool.map(write_file, [archive] * len(counts), firsts, counts), strict=True
         ):
-            self.mllp_port, self.http_port = a.getsockname()[1], b.getsockname()[1]
-        own = {k: v for k, v in os.environ.items() if not k.startswith("HISBUNDLE_")}
-        self.environment = own | {
-            "HISBUNDLE_DATA_DIR": str(folder),
-            "HISBUNDLE_DATABASE_URL": self.database,
-            "HISBUNDLE_MLLP__PORT": str(self.mllp_port),
-            "HISBUNDLE_HTTP__PORT": str(self.http_port),
-            "HISBUNDLE_WORKER__POOL": "prefork",  # an archive wants every core
-            "HISBUNDLE_LOG_LEVEL": "WARNING",
-        }
-        upgrade(self.database)
-        self.engine = create_engine(self.database.replace("postgresql://", "postgresql+psycopg://"))
-
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start one of our commands; what it says goes to the folder's log."""
-        with (self.folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "integration", *command],
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-            )
-
-    def count(self, what: str) -> int:
-        """Return one number from the database."""
-        for _ in range(50):
-            with suppress(Exception), self.engine.connect() as connection:
-                query = f"SELECT count(*) FROM {what}"  # noqa: S608 - of this file
-                return int(connection.execute(text(query)).scalar_one())
-            time.sleep(0.1)
-        raise RuntimeError("the database does not answer")
-
-    def database_bytes(self) -> int:
-        """Return the size of the database."""
-        store = Store.open(self.database)
-        with closing(store):
-            return store.database_bytes()
-
-
-class Progress:
-    """Tells how far a phase is, and keeps the figures so far in a file."""
-
-    def __init__(self, told: dict[str, Any], file: Path | None) -> None:
-        self.told, self.file = told, file
-        self._due = 0.0
-
-    def __call__(self, phase: str, count: int, total: int, began: float) -> None:
-        if time.monotonic() < self._due and count < total:
-            return
-        self._due = time.monotonic() + TOLD_EVERY_S
-        seconds = time.monotonic() - began
-        rate = count / max(seconds, 1e-9)
-        so_far = {"phase": phase, "count": count, "of": total, "seconds": round(seconds, 1)}
-        print(f"{phase}: {count} of {total}, {rate:.1f}/s", file=sys.stderr, flush=True)  # noqa: T201
-        self.told["so_far"] = so_far | {"ecgs_per_s": round(rate, 2)}
-        self.write()
-
-    def write(self) -> None:
-        """Replace the file."""
-        if self.file:
-            beside = self.file.with_name(self.file.name + ".part")
-            beside.write_text(json.dumps(self.told, indent=1) + "\n")
-            beside.replace(self.file)
-
-
-class Memory(threading.Thread):
-    """Resident bytes of a process and its children, every few seconds."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self.pid, self.seen = pid, list[int]()
-        self.ending = threading.Event()
-
-    def run(self) -> None:
-        while not self.ending.wait(2.0):
-            self.seen.append(sum(map(_resident, [self.pid, *_children(self.pid)])))
-
-    def told(self) -> dict[str, float]:
-        """Return mebibytes at the first, middle and last tenth."""
-        self.ending.set()
-        seen = [n / 2**20 for n in self.seen] or [0.0]
-        tenth = max(1, len(seen) // 10)
-        middle = len(seen) // 2
-        return {
-            "first": round(float(np.median(seen[:tenth])), 1),
-            "middle": round(float(np.median(seen[middle : middle + tenth])), 1),
-            "last": round(float(np.median(seen[-tenth:])), 1),
-            "peak": round(max(seen), 1),
-        }
-
-
-def _children(pid: int) -> list[int]:
-    with suppress(OSError):
-        own = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(c) for c in own] + [g for c in own for g in _children(int(c))]
-    return []
-
-
-def _resident(pid: int) -> int:
-    with suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+            progress("made", first, count, begun)
+    return round(time.monotonic() - begun, 1)
 
 
 def imported(
@@ -258,7 +150,7 @@ def scored(site: Site, total: int, progress: Progress) -> dict[str, Any]:
     waits: list[tuple[float, float]] = []
     lost: list[int] = []
     ending = threading.Event()
-    process = _serving(site)
+    process = site.serve()
     watch = Memory(process.pid)
     watch.start()
     begun = time.monotonic()
@@ -269,7 +161,7 @@ def scored(site: Site, total: int, progress: Progress) -> dict[str, Any]:
         while (there := site.count("assessment")) < stop_at:
             progress("scored, urgent ones too", there, total, begun)
             time.sleep(LOOK_EVERY_S)
-        victims = _children(process.pid)
+        victims = children(process.pid)
         if kills:
             victims.append(process.pid)
         for pid in victims:
@@ -280,7 +172,7 @@ def scored(site: Site, total: int, progress: Progress) -> dict[str, Any]:
         if len(kills) == 2:
             process.wait()
             memory_before = watch.told()
-            process = _serving(site)
+            process = site.serve()
             watch = Memory(process.pid)
             watch.start()
     while site.count("exam WHERE state = 'received'"):
@@ -316,17 +208,6 @@ def waited(seconds: list[float]) -> dict[str, float]:
     }
 
 
-def _serving(site: Site) -> subprocess.Popen[bytes]:
-    process = site.start("serve")
-    url = f"http://127.0.0.1:{site.http_port}/readyz"
-    for _ in range(600):
-        with suppress(httpx.TransportError):
-            if httpx.get(url).is_success:
-                return process
-        time.sleep(0.1)
-    raise RuntimeError("serve does not start")
-
-
 def real_records(folder: Path | None, count: int) -> Iterator[Path]:
     """Yield headers of real records, drawn once for ever."""
     if folder is None:
@@ -353,27 +234,21 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures."""
     archive = folder / "archive"
     archive.mkdir()
-    firsts = range(0, options.simulated, PER_FILE)
-    counts = [min(PER_FILE, options.simulated - first) for first in firsts]
-    begun = time.monotonic()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(write_file, [archive] * len(counts), firsts, counts))
-    made_s = time.monotonic() - begun
-    names = folder / "records.txt"
     real = list(real_records(options.real, options.real_count))
-    names.write_text("".join(f"{path}\n" for path in real))
     total = options.simulated + len(real)
-    site = Site(folder, options.database)
     told: dict[str, Any] = {
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": os.cpu_count(),
         "load_before": os.getloadavg()[0],
-        "database": site.engine.dialect.name,
         "simulated": options.simulated,
         "real": len(real),
-        "made_s": round(made_s, 1),
     }
     progress = Progress(told, options.json)
+    told["made_s"] = made(archive, options.simulated, progress)
+    names = folder / "records.txt"
+    names.write_text("".join(f"{path}\n" for path in real))
+    site = Site(folder, options.database)
+    told["database"] = site.engine.dialect.name
     told["import"] = imported(site, archive, names, total, progress)
     told["score"] = scored(site, total, progress)
     refused = site.count("message WHERE state = 'refused'")
