@@ -5,19 +5,21 @@ answers go back in a batch of the same shape. Whoever opens an envelope has to c
 counts in BTS-1 and FTS-1 have to be right: a batch that was cut must not pass for a whole one.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from integration.errors import Refused
 from integration.hl7v2.ack import Writer
-from integration.hl7v2.charsets import is_wide, narrow
+from integration.hl7v2.charsets import BOM, is_wide, narrow
 from integration.hl7v2.header import Header, parse_batch_header
 from integration.hl7v2.times import format_time
 
 MAX_MESSAGES = 10_000
+_MAX_DIGITS = 30  # BTS-1 and FTS-1 have ten
 _NAMES = (b"FHS", b"BHS")
-_ENDS = (b"BTS", b"FTS")
+_NAMED = re.compile(rb"(?:FHS|BHS|MSH|BTS|FTS)(?![A-Za-z0-9+/=])")  # no line of base64
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def split_batch(raw: bytes) -> Batch:
         Refused: `batch-malformed`, `batch-incomplete`, `batch-count-mismatch`,
             `message-too-large` (more than MAX_MESSAGES), `msh-malformed` for FHS and BHS too.
     """
-    reader = _Reader()
+    reader = _Reader(BOM if raw.startswith(BOM) else b"")
     for line in _lines(raw):
         reader.take(line)
     return reader.finish()
@@ -74,9 +76,13 @@ def encode_batch_answer(
 
 
 class _Reader:
-    """Takes a batch line by line."""
+    """Takes a batch line by line.
 
-    def __init__(self) -> None:
+    A byte order mark before it (`mark`, or nothing) tells the character set of its messages too.
+    """
+
+    def __init__(self, mark: bytes) -> None:
+        self._mark = mark
         self._file: Header | None = None
         self._groups: list[Group] = []
         self._lines: list[bytes] = []  # of the message under way
@@ -86,10 +92,10 @@ class _Reader:
 
     def take(self, line: bytes) -> None:
         """Take one line."""
-        name = line[:3]
+        name = line[:3] if _NAMED.match(line) else b""
         if self._closed:
             raise Refused("batch-malformed", "something follows FTS")
-        if name in (*_NAMES, *_ENDS, b"MSH"):
+        if name:
             self._end_message()
         if name == b"MSH":
             self._lines = [line]
@@ -122,7 +128,8 @@ class _Reader:
             return
         if not self._open and not (self._groups and self._groups[-1].header is None):
             self._groups.append(Group(None))
-        self._groups[-1].messages.append(b"\r".join(self._lines) + b"\r")
+        message = b"\r".join(self._lines) + b"\r"
+        self._groups[-1].messages.append(message if message.isascii() else self._mark + message)
         self._lines = []
         self._count += 1
         if self._count > MAX_MESSAGES:
@@ -155,7 +162,7 @@ class _Reader:
     def _check(name: str, line: bytes, found: int, header: Header | None) -> None:
         separator = header.delimiters.field if header else b"|"
         said = [*line.split(separator), b""][1].strip()
-        if said and (not said.isdigit() or int(said[:9]) != found):
+        if said and (not said.isdigit() or len(said) > _MAX_DIGITS or int(said) != found):
             raise Refused("batch-count-mismatch", f"{found} came, {name}-1 says otherwise")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from integration.errors import Refused
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 # Table 0211 and spellings met in the field, without punctuation -> Python codec.
 _CODECS = {
@@ -84,7 +84,7 @@ def codec_for(charset: str, default: str) -> str:
 
 def default_codec(raw: bytes, configured: str) -> str:
     """Return the codec of a message whose MSH-18 is empty: a byte order mark says UTF-8."""
-    return "utf-8" if raw.startswith(_BOM) or is_wide(raw) else configured
+    return "utf-8" if raw.startswith(BOM) or is_wide(raw) else configured
 
 
 def is_wide(raw: bytes) -> bool:
@@ -101,7 +101,7 @@ def narrow(raw: bytes) -> bytes:
     codec = next((c for start, c in _WIDE_STARTS.items() if raw.startswith(start)), None)
     if codec:
         raw = decoded(raw, codec).encode()
-    return raw.removeprefix(_BOM).lstrip(b" \t\r\n")
+    return raw.removeprefix(BOM).lstrip(b" \t\r\n")
 
 
 def readable(raw: bytes, charsets: Sequence[str], default: str, escape: bytes) -> tuple[bytes, str]:

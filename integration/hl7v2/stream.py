@@ -8,14 +8,15 @@ from typing import BinaryIO
 from integration.errors import Refused
 from integration.hl7v2.batch import is_batch
 
-_BLANK = b"\x0b\x1c\r\n\t \xef\xbb\xbf"
-_NEXT = re.compile(rb"[\x0b\x1c\r\n]MSH(?=[^A-Za-z0-9\r\n])")
+_AFTER = b"\x0b\x1c\r\n\t "
+_BEFORE = _AFTER + b"\xef\xbb\xbf"  # a byte order mark; at the end such bytes are half a letter
+_NEXT = re.compile(rb"[\x0b\x1c\r\n]MSH(?=[^A-Za-z0-9+/=\r\n])")
 _BLOCK = 2**20
 
 
 def is_hl7(head: bytes) -> bool:
     """Tell whether a file that begins so holds HL7 v2 messages."""
-    return head.lstrip(_BLANK)[:3] in (b"MSH", b"FHS", b"BHS")
+    return head.lstrip(_BEFORE)[:3] in (b"MSH", b"FHS", b"BHS")
 
 
 def messages_in(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:
@@ -24,11 +25,11 @@ def messages_in(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:
     Raises:
         Refused: `message-too-large`: one message, or a batch, is larger than `max_bytes`.
     """
-    held = stream.read(_BLOCK).lstrip(_BLANK)
+    held = stream.read(_BLOCK).lstrip(_BEFORE)
     if is_batch(held):
         held += stream.read(max_bytes + 1)
         _check_size(held, max_bytes)
-        yield held.rstrip(_BLANK)
+        yield held.rstrip(_AFTER)
         return
     while block := stream.read(_BLOCK):
         *whole, held = _split(held + block)
@@ -46,7 +47,7 @@ def _split(held: bytes) -> list[bytes]:
 
 def _ended(message: bytes) -> bytes:
     """Return a message without what parted it from the next one."""
-    return message.rstrip(_BLANK) + b"\r"
+    return message.rstrip(_AFTER) + b"\r"
 
 
 def _check_size(held: bytes, max_bytes: int) -> None:

@@ -37,6 +37,7 @@ WHOLE = (FHS, BHS, message(1), message(2), "BTS|2", BHS, message(3), "BTS|1|last
         (WHOLE, [["M1", "M2"], ["M3"]]),
         ((BHS, message(1), "BTS|1"), [["M1"]]),
         ((BHS, message(1), "BTS"), [["M1"]]),  # a count that is not given cannot be wrong
+        ((BHS, message(1), "BTS|0000000001"), [["M1"]]),
         ((BHS, "BTS|0"), [[]]),
         ((FHS, message(1), message(2), "FTS|1"), [["M1", "M2"]]),
         ((BHS, message(1), "BTS|1", BHS, message(2), "BTS|1"), [["M1"], ["M2"]]),
@@ -56,6 +57,23 @@ def test_a_message_keeps_its_bytes():
     assert group.messages == [message(1).encode() + b"\r"]
 
 
+def test_a_line_of_base64_names_no_segment():
+    lines = [
+        name + more for name in ("MSH", "BHS", "BTS", "FHS", "FTS") for more in ("A", "9", "+")
+    ]
+    own = "\r".join([message(1), "OBX|1|ED|||^^^Base64^AAAA", *lines])
+    (group,) = split_batch(raw(BHS, own, message(2), "BTS|2")).groups
+    assert group.messages == [f"{one}\r".encode() for one in (own, message(2))]
+
+
+def test_a_byte_order_mark_is_that_of_every_message():
+    mark = b"\xef\xbb\xbf"
+    named = message(1).replace("|1", "|\u00e9")
+    (group,) = split_batch(mark + raw(BHS, named, message(2), "BTS|2")).groups
+    plain = message(2).encode() + b"\r"  # in no need of one: it keeps its id
+    assert group.messages == [mark + named.encode() + b"\r", plain]
+
+
 @pytest.mark.parametrize("content", [b"", b"MSH|^~\\&|", b"BTS|1\r", "BHS|".encode("utf-16")])
 def test_what_is_no_batch(content):
     assert not is_batch(content)
@@ -66,6 +84,8 @@ def test_what_is_no_batch(content):
     [
         ((BHS, message(1), "BTS|2"), "batch-count-mismatch"),
         ((BHS, message(1), "BTS|one"), "batch-count-mismatch"),
+        ((BHS, message(1), "BTS|0000000010"), "batch-count-mismatch"),
+        ((BHS, message(1), "BTS|" + "9" * 5000), "batch-count-mismatch"),
         ((FHS, BHS, message(1), "BTS|1", "FTS|2"), "batch-count-mismatch"),
         ((BHS, message(1)), "batch-incomplete"),
         ((FHS, BHS, message(1), "BTS|1"), "batch-incomplete"),

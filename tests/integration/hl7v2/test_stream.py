@@ -40,6 +40,20 @@ def test_a_batch_stays_whole():
     assert list(messages_in(io.BytesIO(batch), 1000)) == [batch.rstrip(b"\r")]
 
 
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("last", ["v\u00fb", "\u00ff", "\u56ff"])
+def test_the_last_letter_is_no_byte_order_mark(last):
+    message = f"MSH|^~\\&|A|B\rNTE|1||{last}\r".encode()
+    assert list(messages_in(io.BytesIO(message + message), 1000)) == [message, message]
+    batch = b"BHS|^~\\&|A\r" + message.rstrip(b"\r")
+    assert list(messages_in(io.BytesIO(batch + b"\r"), 1000)) == [batch]
+
+
+def test_a_line_of_base64_begins_no_message():
+    message = ONE + b"".join(b"MSH%cAAAA\r" % other for other in b"a9+/=")
+    assert list(messages_in(io.BytesIO(message + ONE), 1000)) == [message, ONE]
+
+
 @pytest.mark.parametrize("begin", [b"MSH|", b"FHS|"])
 def test_what_does_not_end_is_refused(begin, monkeypatch):
     monkeypatch.setattr(stream, "_BLOCK", 64)
