@@ -5,7 +5,7 @@ up in the models of fhir.resources. On the way
 in they serve as dictionaries only; nothing is validated with them.
 """
 
-import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,6 +27,8 @@ _XHTML = "http://www.w3.org/1999/xhtml"
 # R4B first: R5 adds what it does not know, and changes little of what ECGs need.
 _RELEASES = ("fhir.resources.R4B", "fhir.resources")
 _ATTRIBUTES = ("id", "url")  # of an element; elements of their own in JSON
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_MAX_DIGITS = 19  # what is longer is no integer of JSON's readers and writers, but a float
 _BOOLEANS = {"true": True, "false": False}
 
 _Node = Any  # lxml has no types
@@ -139,8 +141,8 @@ def _value(node: _Node, type_: type, path: str) -> object:
         return _BOOLEANS[text]
     if type_ not in (int, Decimal):
         return text
-    with contextlib.suppress(ValueError):
-        if text.removeprefix("-").isdecimal():
+    if _NUMBER.fullmatch(text):
+        if len(text) < _MAX_DIGITS and text.removeprefix("-").isdecimal():
             return int(text)
         number = float(text)
         if number - number == 0:  # neither infinite nor NaN

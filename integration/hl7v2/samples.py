@@ -131,7 +131,7 @@ def _read(text: bytes, separator: bytes, limit: int, location: Location) -> Samp
     elif text.translate(None, _DECIMALS):
         raise Refused("samples-malformed", "text among the samples", location)
     values = _bounded(_decimals(text, location), location)
-    return Samples(values, decimal_point=bool(text.translate(None, _INTEGERS)))
+    return Samples(values, decimal_point=bool(text.translate(None, _INTEGERS + b"+")))
 
 
 def _integers(text: bytes) -> NDArray[np.int64] | None:

@@ -63,6 +63,15 @@ def test_r5():
     assert decode(raw)[0].ecg.sampling_rate_hz == 500
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("-7", -7), ("+7", 7.0), ("0.5", 0.5), (".5e1", 5.0), ("1" + "0" * 20, 1e20)],
+)
+def test_numbers_are_those_of_json(text, number):
+    told = resource_of_xml(xml(f'<valueQuantity><value value="{text}"/></valueQuantity>'))
+    assert orjson.loads(orjson.dumps(told))["valueQuantity"] == {"value": number}
+
+
 def test_a_narrative_is_kept_as_it_is():
     div = '<div xmlns="http://www.w3.org/1999/xhtml"><p>x</p></div>'
     told = resource_of_xml(xml(f'<text><status value="empty"/>{div}</text>'))
@@ -82,10 +91,13 @@ def test_a_narrative_is_kept_as_it_is():
         (xml('<status value="x"/>' * 2), "field-malformed", "Observation.status"),
         (xml('<valueBoolean value="1"/>'), "field-malformed", "Observation.valueBoolean"),
         (xml('<valueInteger value="1x"/>'), "field-malformed", "Observation.valueInteger"),
-        (
-            xml('<valueQuantity><value value="NaN"/></valueQuantity>'),
-            "field-malformed",
-            "Observation.valueQuantity.value",
+        *(
+            (
+                xml(f'<valueQuantity><value value="{number}"/></valueQuantity>'),
+                "field-malformed",
+                "Observation.valueQuantity.value",
+            )
+            for number in ("NaN", "infinity", "1_0", "\u0663", "9" * 400, "9" * 5000)
         ),
         (
             xml('<component><valueSampledData><period value="x"/></valueSampledData></component>'),

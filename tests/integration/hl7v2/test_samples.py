@@ -26,7 +26,7 @@ def read(text, separator="^"):
         ("7", [7], False, True),
         ("0^1^", [0, 1], False, True),
         (" 1^2 ", [1, 2], False, True),
-        ("+1^+2", [1, 2], True, True),
+        ("+1^+2", [1, 2], False, True),
         ("1^^3", [1, NAN, 3], False, True),
         ("1^^^3", [1, NAN, NAN, 3], False, True),
         ("^2", [NAN, 2], False, True),

@@ -116,6 +116,7 @@ def test_samples_in_millivolts_have_no_resolution():
         ({"attributes": ()}, "rate-missing", 3),
         ({"attributes": (RATE,), "unit": MV}, "resolution-missing", 5),
         ({"attributes": (RATE,), "unit": "uV"}, "resolution-missing", 5),
+        ({"samples": "+3^-5", "attributes": (RATE,), "unit": "uV"}, "resolution-missing", 5),
         ({"samples": "0.5^1", "attributes": (RATE,)}, "unit-unknown", 6),
         ({"samples": "0.5^1", "attributes": (RATE,), "unit": "mmHg"}, "unit-unknown", 6),
         ({"samples": "0.5^1", "unit": MV}, "resolution-conflict", 5),
