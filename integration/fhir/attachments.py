@@ -16,11 +16,11 @@ from integration.fhir.bundle import Entry, Resources
 from integration.fhir.element import Element, blamed_on
 from integration.fhir.leads import means_ecg
 from integration.fhir.observations import WITHDRAWN
-from integration.fhir.whose import identifiers_of
+from integration.fhir.whose import OBSERVED_AT, identifiers_of
 from integration.formats import NOT_ECG, DecodedEcg, ecgs_from_bytes
 
 TIMES = {
-    "Observation": ("effectiveDateTime", "effectiveInstant", "effectivePeriod"),
+    "Observation": OBSERVED_AT,
     "Media": ("createdDateTime", "createdPeriod"),
     "DocumentReference": ("period",),
 }

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from integration.fhir.codes import Json
+from integration.fhir.whose import OBSERVED_AT
 
-_TIMES = ("effectiveDateTime", "effectiveInstant", "effectivePeriod")
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -105,6 +105,6 @@ def moment(resource: Json) -> bytes:
 
     What tells no time has one of its own.
     """
-    when = [resource.get(name) for name in _TIMES]
+    when = [resource.get(name) for name in OBSERVED_AT]
     whose = resource.get("subject") if any(when) else resource.get("id")
     return orjson.dumps([whose, when], option=orjson.OPT_SORT_KEYS)

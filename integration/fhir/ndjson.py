@@ -11,7 +11,9 @@ import orjson
 
 from integration.errors import Refused
 from integration.fhir.codes import Json
+from integration.fhir.gathering import moment
 from integration.fhir.parsing import parse_resource
+from integration.fhir.whose import OBSERVED_AT
 
 MAX_LINE_BYTES = 16 * 2**20
 _BATCH = 100
@@ -70,7 +72,7 @@ def batches_of(lines: Iterable[Line]) -> Iterator[bytes]:
         if line.resource is None:
             yield line.raw
             continue
-        if len(batch) >= _BATCH and _moment(line.resource) != _moment(batch[-1]):
+        if len(batch) >= _BATCH and not _goes_on(batch[-1], line.resource):
             yield _bundle(batch)
             batch = []
         batch.append(line.resource)
@@ -86,6 +88,6 @@ def _bundle(resources: list[Json]) -> bytes:
     return orjson.dumps({"resourceType": "Bundle", "type": "batch", "entry": entries})
 
 
-def _moment(resource: Json) -> tuple[object, ...]:
-    names = ("subject", "effectiveDateTime", "effectiveInstant", "effectivePeriod")
-    return tuple(resource.get(name) for name in names)
+def _goes_on(before: Json, after: Json) -> bool:
+    """Tell whether two are of one moment; what has no time, such as a Patient, is of none."""
+    return any(map(before.get, OBSERVED_AT)) and moment(before) == moment(after)

@@ -14,7 +14,7 @@ _STAMP = re.compile(
     r"(Z|[+-]\d\d:\d\d)?)?)?)?",
     re.ASCII,
 )
-_TIMES = ("effectiveDateTime", "effectiveInstant", "effectivePeriod")
+OBSERVED_AT = ("effectiveDateTime", "effectiveInstant", "effectivePeriod")
 
 
 def patient_of(resource: Element, resources: Resources) -> PatientRef:
@@ -54,7 +54,7 @@ def identifiers_of(resource: Element, resources: Resources) -> set[str]:
 
 
 def acquired_at(
-    resource: Element, names: tuple[str, ...] = _TIMES, zone: tzinfo | None = None
+    resource: Element, names: tuple[str, ...] = OBSERVED_AT, zone: tzinfo | None = None
 ) -> datetime | date | None:
     """Return when it was recorded: an aware time, a date alone where no zone is known, or None.
 

@@ -50,10 +50,10 @@ def test_a_long_line_is_never_read_whole():
 def test_resources_are_batched_and_parts_of_one_ecg_stay_together(monkeypatch):
     monkeypatch.setattr("integration.fhir.ndjson._BATCH", 2)
     parts = [ECG | {"effectiveDateTime": at} for at in ("2026-01-01", *["2026-01-02"] * 3)]
-    after = {"resourceType": "Patient"}
-    content = b"\n".join([*map(orjson.dumps, [*parts, after]), b"{"])
+    after = [{"resourceType": "Patient"}] * 3  # of no moment
+    content = b"\n".join([*map(orjson.dumps, [*parts, *after]), b"{"])
     *bundles, last = batches_of(lines_of(io.BytesIO(content)))
     assert last == b"{" or b"{" in bundles
     whole = [orjson.loads(b)["entry"] for b in [*bundles, last] if b != b"{"]
-    assert [len(entries) for entries in whole] == [4, 1]
+    assert [len(entries) for entries in whole] == [4, 2, 1]
     assert whole[0][0]["request"] == {"method": "POST", "url": "Observation"}
