@@ -5,16 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from db.records import (
-    MAX_IDENTIFIER,
-    Bed,
-    MessageState,
-    NewExam,
-    NewMessage,
-    PatientRef,
-    keepable,
-)
-from model.errors import EcgError
+from db.records import Bed, MessageState, NewExam, NewMessage, PatientRef, check_keepable
 
 
 class Quantity(StrEnum):
@@ -60,6 +51,9 @@ class NewResult:
         placer_order: OBR-2, or None.
         filler_order: OBR-3, or None.
         exam: ordinal of the message's ECG that it belongs to, or None.
+
+    Raises:
+        EcgError: `field-malformed`: an order number is not keepable.
     """
 
     patient: PatientRef | None
@@ -69,6 +63,9 @@ class NewResult:
     placer_order: str | None = field(default=None, repr=False)
     filler_order: str | None = field(default=None, repr=False)
     exam: int | None = None
+
+    def __post_init__(self) -> None:
+        check_keepable(self.placer_order, self.filler_order)
 
 
 @dataclass(frozen=True)
@@ -101,8 +98,7 @@ class OrderRef:
     filler_order: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not (keepable(self.placer_order) and keepable(self.filler_order or "")):
-            raise EcgError("field-malformed", f"an order number over {MAX_IDENTIFIER} characters")
+        check_keepable(self.placer_order, self.filler_order)
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,12 @@ def keepable(text: str) -> bool:
     return len(text) <= MAX_IDENTIFIER and _NOT_TEXT.search(text) is None
 
 
-def _check_keepable(*texts: str | None) -> None:
-    # Refused where it is decoded: the sender cannot mend it by sending it again to the store.
+def check_keepable(*texts: str | None) -> None:
+    """Refuse identifiers where they are decoded: sending them again to the store mends nothing.
+
+    Raises:
+        EcgError: `field-malformed`.
+    """
     if not all(text is None or keepable(text) for text in texts):
         raise EcgError("field-malformed", "an identifier is too long or has control characters")
 
@@ -127,7 +131,7 @@ class PatientRef:
     authority: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        _check_keepable(self.identifier, self.authority)
+        check_keepable(self.identifier, self.authority)
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ class Bed:
     facility: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        _check_keepable(self.name, self.facility)
+        check_keepable(self.name, self.facility)
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ class NewExam:
     bed: Bed | None = None
 
     def __post_init__(self) -> None:
-        _check_keepable(self.placer_order, self.filler_order)
+        check_keepable(self.placer_order, self.filler_order)
         times = (self.acquired, self.ecg.start)
         if not all(time is None or time.year in YEARS for time in times):
             raise EcgError("time-malformed", f"not in {YEARS[0]} to {YEARS[-1]}")

@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from db.clinical import Clinical, NewResult
-from db.records import Bed, NewExam, PatientRef
+from db.records import Bed, NewExam, PatientRef, keepable
 from integration.errors import Refused, as_refused
 from integration.formats import DecodedEcg
 from integration.hl7v2.beds import bed_moves, bed_of
@@ -264,7 +264,7 @@ def _results(
             measurements,
             statements,
             _when(message, order, zone),
-            *_numbers(message, order),
+            *(number if keepable(number or "") else None for number in _numbers(message, order)),
             exam=_exam_beside(order, carriers),
         )
 

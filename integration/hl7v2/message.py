@@ -148,15 +148,23 @@ class Message:
     @cached_property
     def _escapes(self) -> re.Pattern[str]:
         mark = re.escape(self.delimiters.escape.decode("ascii"))
-        return re.compile(rf"{mark}(?:([FSTREP])|X((?:[0-9A-Fa-f]{{2}})+)|\.(?:br|sp\d*)){mark}")
+        one = rf"{mark}X(?:[0-9A-Fa-f]{{2}})+{mark}"
+        return re.compile(rf"((?:{one})+)|{mark}(?:([FSTREP])|\.(?:br|sp\d*)){mark}")
 
     def _unescaped(self, match: re.Match[str]) -> str:
-        """Return what an escape stands for (HL7 v2.5.1, 2.7): a character, bytes, or a new line."""
+        """Return what an escape stands for (HL7 v2.5.1, 2.7): bytes, a character, or a new line.
+
+        A character's bytes may be escaped together or one by one.
+        """
         if match[1]:
+            escape = self.delimiters.escape.decode("ascii")
+            digits = match[1].replace(f"{escape}X", "").replace(escape, "")
+            return decoded(bytes.fromhex(digits), self.codec)
+        if match[2]:
             d = self.delimiters
             order = (d.field, d.component, d.subcomponent, d.repetition, d.escape, d.truncation)
-            return order["FSTREP".index(match[1])].decode("ascii")
-        return decoded(bytes.fromhex(match[2]), self.codec) if match[2] else "\n"
+            return order["FSTREP".index(match[2])].decode("ascii")
+        return "\n"
 
 
 def part(parts: list[str], number: int) -> str:

@@ -24,6 +24,8 @@ def test_what_cannot_be_kept_is_refused(bad):
         lambda: Bed("a", bad),
         lambda: OrderRef(CANARY, bad),
         lambda: OrderRef(CANARY, "a", bad),
+        lambda: NewResult(CANARY, (), (), NOW, bad),
+        lambda: NewResult(CANARY, (), (), NOW, "a", bad),
     ):
         with pytest.raises(EcgError, match="field-malformed"):
             make()

@@ -134,6 +134,12 @@ def test_a_result_without_a_certain_patient_is_nobodys(pid):
     assert result.patient is None
 
 
+@pytest.mark.parametrize("filler", ["F1\0", "F1\\X00\\", "F" * 251])
+def test_a_number_that_cannot_be_kept_is_none(filler):
+    (result,) = results(RATE_72, obr=STUDY.replace("F1", filler))
+    assert (result.placer_order, result.filler_order) == ("P1", None)
+
+
 @pytest.mark.parametrize(("start", "acquired"), [("soon", None), ("20260102", date(2026, 1, 2))])
 def test_a_result_does_not_hang_on_its_time(start, acquired):
     (result,) = results(RATE_72, obr=STUDY.replace("20260102030400+0100", start))

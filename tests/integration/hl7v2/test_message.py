@@ -60,6 +60,9 @@ def test_escapes_use_the_messages_own_characters():
 def test_escaped_bytes_belong_to_the_character_set():
     own = message(b"", HEADER + b"||||||8859/1")
     assert own.text(b"K\\XE4\\fer") == "K\u00e4fer"
+    own = message(b"", HEADER + b"||||||UNICODE UTF-8")
+    for escaped in (b"\\XC3A9\\", b"\\XC3\\\\XA9\\"):
+        assert own.text(b"pr" + escaped + b"sent\\F\\") == "pr\u00e9sent|"
     with pytest.raises(Refused, match="charset-undecodable"):
         message(b"").text(b"\\XE4\\")
 
