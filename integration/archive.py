@@ -8,6 +8,7 @@ this archive or live, is there once.
 import csv
 import io
 import logging
+import os
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -313,10 +314,12 @@ def _bytes_of(path: Path) -> bytes:
         return read_limited(path, MAX_FILE_BYTES)
     from integration.formats import wfdb  # noqa: PLC0415 - brings pandas
 
-    packed = io.BytesIO()
+    packed, files = io.BytesIO(), wfdb.files_of(path)
+    short = all(len(os.fsencode(file.name)) <= tarfile.LENGTH_NAME for file in files)
+    form = tarfile.USTAR_FORMAT if short else tarfile.PAX_FORMAT
     # Nothing of the file system goes in, so the same record has the same bytes everywhere.
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for file in wfdb.files_of(path):
+    with tarfile.open(fileobj=packed, mode="w", format=form) as tar:
+        for file in files:
             content = read_limited(file, MAX_FILE_BYTES)
             entry = tarfile.TarInfo(file.name)
             entry.size = len(content)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -126,7 +127,7 @@ class _Run:
             begun = time.monotonic()
             while piece := self._take_some(left, advance):
                 self._count(self.archive.told())
-                self.position = str(piece[-1])
+                self.position = _named(piece[-1])
                 self._note(ended=None)
                 if self.rate:
                     time.sleep(max(0.0, begun + len(piece) / self.rate - time.monotonic()))
@@ -151,7 +152,7 @@ class _Run:
         """Return the files after the last one that is done, or all where that is not there."""
         if self.position is not None:
             left = recordings(named, _ENDINGS)
-            if any(str(path) == self.position for path, _ in left):
+            if any(_named(path) == self.position for path, _ in left):
                 return left
         return recordings(named, _ENDINGS)
 
@@ -171,9 +172,14 @@ def _archive(settings: Settings, store: Store | None, patients: Patients) -> Arc
 
 
 def _begun(named: Iterable[Path], actor: str) -> Import:
-    paths = tuple(str(path.absolute()) for path in named)
-    digest = hashlib.sha256("\0".join(paths).encode(errors="surrogateescape")).hexdigest()
+    paths = tuple(_named(path.absolute()) for path in named)
+    digest = hashlib.sha256("\0".join(paths).encode()).hexdigest()
     return Import(uuid4(), datetime.now(UTC), actor, digest, paths)
+
+
+def _named(path: Path) -> str:
+    """Return a path as text that a database takes; old archives have names that are not UTF-8."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _lines(list_: Path | None) -> list[str]:

@@ -1,4 +1,6 @@
+import io
 import json
+import tarfile
 from datetime import UTC, datetime
 
 import numpy as np
@@ -154,6 +156,17 @@ def test_a_wfdb_record_is_whose_somebody_says_it_is(store, tmp_path):
     kept = store.message_raw(exam.message_id)
     assert b"r1.hea" in kept
     assert header.with_suffix(".dat").read_bytes() in kept
+
+
+def test_a_record_may_have_a_long_name(store, tmp_path):
+    named = Patients({}, named_by_file=True)
+    header = record(tmp_path, "r" * 120)
+    assert taken(archive(store, named), header) == [IMPORTED]
+    assert taken(archive(store, named), header) == [KNOWN]
+    (exam_id,) = store.claim_waiting_exams(NOW, 9, backlog=True)
+    kept = io.BytesIO(store.message_raw(store.load_exam(exam_id).message_id))
+    with tarfile.open(fileobj=kept) as tar:
+        assert tar.getnames() == [header.name, header.with_suffix(".dat").name]
 
 
 def test_a_record_is_the_same_wherever_it_lies(store, tmp_path):

@@ -143,6 +143,14 @@ def test_killed_at_a_commit_it_goes_on_and_nothing_is_there_twice(
     assert (one["counts"], one["finished_at"] is None) == (again, False)
 
 
+def test_names_of_old_archives_need_not_be_utf8(store, archive):
+    odd = archive / os.fsdecode(b"M\xfcller.hl7")
+    odd.write_bytes(HL7.replace(b"4711", b"4719"))
+    first, again = (counts(run(archive, "--json")) for _ in range(2))
+    assert (first["imported"], again["known"]) == (4, 4)
+    assert [one.position for one in store.imports(9)] == [f"{archive}/M\\xfcller.hl7"] * 2
+
+
 def test_files_come_from_a_list_at_a_rate(store, archive, tmp_path):
     names = tmp_path / "list.txt"
     names.write_text(f"{archive / '0.hl7'}\n{archive / '1.hl7'}\n")
