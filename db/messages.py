@@ -36,8 +36,16 @@ _NAMED = (
     & (MessageRow.protocol == bindparam("of_protocol"))
     & (MessageRow.state != MessageState.REFUSED)
 )
-_NAMESAKE = select(MessageRow.id).where(_NAMED, MessageRow.id != bindparam("but"))
-_MARK = update(MessageRow).where(_NAMED).values(conflict_at=bindparam("at"))
+_NAMESAKE = (
+    select(MessageRow.id, MessageRow.conflict_at)
+    .where(_NAMED, MessageRow.id != bindparam("but"))
+    .limit(1)
+)
+_MARK = (
+    update(MessageRow)
+    .where(MessageRow.id == bindparam("marked"))
+    .values(conflict_at=bindparam("at"))
+)
 
 
 class Messages(Sessions):
@@ -176,9 +184,14 @@ def _mark_conflict(session: Session, message: NewMessage) -> bool:
         "of_protocol": message.protocol,
     }
     connection = session.connection()
-    if connection.execute(_NAMESAKE, named | {"but": message.id}).scalar() is None:
+    other = connection.execute(_NAMESAKE, named | {"but": message.id}).first()
+    if other is None:
         return False
-    connection.execute(_MARK, named | {"at": message.received_at})
+    # Any one tells of all: two are marked at once, so among more each is marked already. Senders
+    # are in the field that give every message the same control id.
+    unmarked = [message.id] if other.conflict_at else [message.id, other.id]
+    marks = [{"marked": id_, "at": message.received_at} for id_ in unmarked]
+    connection.execute(_MARK, marks)
     return True
 
 

@@ -35,7 +35,8 @@ def upgrade(url: str, *, later: bool = False) -> None:
         event.listen(engine, "connect", _prepare_to_migrate)
     try:
         with faults(), engine.begin() as connection:
-            if _is_later(connection, allowed=later):
+            # To look for broken references is to read the whole database: not at every start.
+            if _is_later(connection, allowed=later) or _is_current(connection):
                 return
             command.upgrade(_config(connection), "head")
             if engine.dialect.name == "sqlite":
@@ -73,7 +74,7 @@ def check(url: str, *, later: bool = False) -> None:
         with faults(), engine.begin() as connection:
             if _is_later(connection, allowed=later):
                 return
-            if _current(connection) != set(ScriptDirectory.from_config(_config()).get_heads()):
+            if not _is_current(connection):
                 raise StoreUnusable("schema-behind", "run `hisbundle migrate`")
     finally:
         engine.dispose()
@@ -127,6 +128,10 @@ def _is_later(connection: Connection, *, allowed: bool) -> bool:
     if later and not allowed:
         raise StoreUnusable("schema-unknown", "a later version of Hisbundle migrated this database")
     return later
+
+
+def _is_current(connection: Connection) -> bool:
+    return _current(connection) == set(ScriptDirectory.from_config(_config()).get_heads())
 
 
 def _current(connection: Connection) -> set[str]:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import event
 
 from db.clinical import Incoming
 from db.errors import StoreUnavailable
@@ -38,6 +39,20 @@ def test_of_two_in_conflict_the_second_sees_the_first(store, incoming):
     first, second = store.accept_all([incoming("1", raw=b"one"), incoming("1", raw=b"two")])
     assert (first.conflict, second.conflict) == (False, True)
     assert store.status(NOW).conflicts == 2
+
+
+def test_a_sender_that_numbers_nothing_has_each_message_marked_once(store, incoming):
+    statements = []
+
+    def note(_connection, _cursor, statement, parameters, _context, many):
+        if statement.startswith("UPDATE message"):
+            statements.extend(parameters if many else [parameters])
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    for number in range(5):
+        store.accept_all([incoming("1", raw=b"%d" % number)])
+    assert store.status(NOW).conflicts == 5
+    assert len(statements) == 5
 
 
 def test_all_or_none(store, incoming, monkeypatch):

@@ -263,7 +263,10 @@ def test_reports_that_are_there_become_first_versions(tmp_path):
 
 def test_a_reference_to_nothing_stops_a_migration(tmp_path):
     url = f"sqlite:///{tmp_path / 'broken.db'}"
-    upgrade(url)
+    engine = open_engine(url)
+    with engine.execution_options(**{WRITES: True}).begin() as connection:
+        command.upgrade(_config(connection), "0017")
+    engine.dispose()
     raw = sqlite3.connect(tmp_path / "broken.db")
     raw.execute(
         "INSERT INTO assessment (exam_id, assessed_at, findings) "
@@ -273,6 +276,16 @@ def test_a_reference_to_nothing_stops_a_migration(tmp_path):
     raw.close()
     with pytest.raises(StoreUnusable, match="references-broken"):
         upgrade(url)
+
+
+def test_an_upgraded_database_is_not_read_through_at_every_start(tmp_path, caplog):
+    caplog.set_level("INFO", "sqlalchemy.engine")
+    looked = []
+    for _ in range(2):
+        caplog.clear()
+        upgrade(f"sqlite:///{tmp_path / 'own.db'}")
+        looked.append("foreign_key_check" in caplog.text)
+    assert looked == [True, False]
 
 
 def test_findings_and_reports_that_are_there_are_packed(tmp_path):

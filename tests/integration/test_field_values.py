@@ -1,6 +1,7 @@
 """Whatever stands in a field or an element: the strictest database takes it, or it is refused.
 
-Never "send it again later": these bytes would come again for ever, and keep others waiting.
+Never "send it again later": these bytes would come again for ever, and keep others waiting. (What
+is of another character set may be read once the settings name it.)
 """
 
 import json
@@ -15,7 +16,6 @@ from db.store import Store
 from integration.fhir_body import Interaction
 from integration.fhir_decisions import Origin
 from integration.fhir_intake import FhirIntake
-from integration.hl7v2.ack import read_acknowledgement
 from integration.hl7v2.framing import Frame
 from integration.intake import Hl7Intake
 from integration.senders import Peer, Sender, Senders
@@ -86,15 +86,16 @@ def test_of_an_hl7_message(store, kind):
     intake = Hl7Intake(store, None, ANYBODY, clock=lambda: NOW)
     segments = [_HEADER.replace("ORU^R01^ORU_R01", kind), *MESSAGES[kind]]
     codes, again = Counter(), []
-    for place, raw in with_one_field_changed(segments):
-        answer = intake.answer(Frame(raw), PEER)
-        code = read_acknowledgement(answer).code if answer else "none wanted"
+    for number, (place, raw) in enumerate(with_one_field_changed(segments)):
+        numbered = raw.replace(b"|C1|", b"|C%d|" % number, 1)
+        answer = intake.answer(Frame(numbered), PEER)
+        code = answer.partition(b"MSA|")[2][:2]  # MSA-2 may be what no reader decodes
         codes[code] += 1
-        if code in ("AE", "CE"):
+        if code in (b"AE", b"CE") and b"charset-undecodable" not in answer:
             again.append((place, answer))
     assert again == []
-    assert codes["AA"] > 100
-    assert codes["AR"] > 20
+    assert codes[b"AA"] > 100
+    assert codes[b"AR"] > 20
 
 
 def with_one_element_changed(value, path=()):
