@@ -19,7 +19,7 @@ from model.anomaly import AnomalyModel, anomaly_features
 from model.datasets.ptbxl import TYPES
 from model.ecg import LEADS_12, Ecg
 from model.errors import BundleError
-from model.explain import ANOMALY, Evidence, intervals, joined, shared
+from model.explain import ANOMALY, Evidence, Steps, intervals, joined, shared
 from model.findings import (
     ABNORMALITY_TYPES,
     Explanation,
@@ -85,6 +85,17 @@ class _Look:
     pieces: list[Prepared]
     measured: Measured
     opinion: Opinion
+
+    @property
+    def n_steps(self) -> int:
+        """How many steps the ECG has; a window that it does not fill has more."""
+        return self.whole.visible.shape[1] // STRIDE
+
+    def evidence(self, code: str, window: int, weights: Steps, influence: Steps) -> Evidence:
+        """Keep the steps of a window that the ECG has: an even spread is one over these."""
+        first = self.first_steps[window]
+        seen = self.n_steps - first
+        return Evidence(code, first, weights[:seen], influence[:, :seen])
 
 
 class Detector:
@@ -239,8 +250,7 @@ class Detector:
 
     def _explain(self, look: _Look, findings: Findings) -> Explanation:
         """Maps over the whole ECG; intervals from each finding's strongest window."""
-        n_steps = look.whole.visible.shape[1] // STRIDE
-        residual_mv = joined(look.measured.residual_mv, look.first_steps)[:, :n_steps]
+        residual_mv = joined(look.measured.residual_mv, look.first_steps)[:, : look.n_steps]
         attention = {
             code: shared(look.measured.attention[:, i], look.opinion.types[:, i], look.first_steps)
             for i, code in enumerate(TYPES)
@@ -249,7 +259,7 @@ class Detector:
         return Explanation(
             step_s=STEP_S,
             attention={
-                code: tuple(row[:n_steps].round(ATTENTION_DIGITS).tolist())
+                code: tuple(row[: look.n_steps].round(ATTENTION_DIGITS).tolist())
                 for code, row in attention.items()
             },
             residual_mv={
@@ -268,12 +278,11 @@ class Detector:
             here, piece = [i for i in flagged if strongest[i] == w], look.pieces[w]
             influences = self._runtime.influence(piece.voltage_mv, piece.visible, here)
             for i, influence in zip(here, influences, strict=True):
-                weights = look.measured.attention[w, i]
-                found.append(Evidence(TYPES[i], look.first_steps[w], weights, influence))
+                found.append(look.evidence(TYPES[i], w, look.measured.attention[w, i], influence))
         if findings.anomalous:
             w = int(np.argmax(look.opinion.anomaly))
             residual = look.measured.residual_mv[w]
-            found.append(Evidence(ANOMALY, look.first_steps[w], residual.sum(axis=0), residual))
+            found.append(look.evidence(ANOMALY, w, residual.sum(axis=0), residual))
         return found
 
 

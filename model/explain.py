@@ -29,7 +29,7 @@ _MIN_WEIGHT = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """One finding's strongest window; S steps.
+    """One finding's strongest window; its S steps are those that the ECG has.
 
     Attributes:
         code: a type, or ANOMALY.

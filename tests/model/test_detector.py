@@ -10,8 +10,10 @@ from model.bundle import Bundle, save_bundle, weights_sha256
 from model.detector import Detector
 from model.ecg import LEADS_12, Ecg
 from model.errors import BundleError
+from model.explain import PEAK
 from model.findings import ABNORMALITY_TYPES, Findings
 from model.resting.card import SHIPPED, load_resting
+from model.resting.settings import STEP_S
 from model.simulate import simulate
 
 
@@ -125,6 +127,18 @@ def test_a_short_ecg_is_filled_up(detector):
     assert len(findings.explanation.attention["CD"]) == 6.0 / 0.08
     assert sum(findings.explanation.attention["CD"]) == pytest.approx(1, abs=1e-3)
     assert {len(row) for row in findings.explanation.residual_mv.values()} == {75}
+
+
+def test_what_stands_out_does_so_among_the_steps_that_a_short_ecg_has(detector):
+    ecg = simulate("left-bundle-branch-block", seed=1, duration_s=5.0)
+    found = detector.score(ecg).explanation
+    residual_mv = np.sum([*found.residual_mv.values()], axis=0)
+    maps = {code: np.array(weights) for code, weights in found.attention.items()}
+    assert found.intervals
+    for interval in found.intervals:
+        steps = slice(round(interval.start_s / STEP_S), round(interval.end_s / STEP_S))
+        weights = maps.get(interval.type_code, residual_mv)
+        assert weights[steps].min() >= 0.98 * PEAK * weights.mean()  # they are stored rounded
 
 
 def test_scoring_repeats_itself(detector):
