@@ -29,7 +29,7 @@ from integration.hl7v2.times import format_time
 VERSION = "2.5.1"
 FILLER = "HISBUNDLE"  # OBR-3.2: whose number of the report it is
 _STATUS = {"preliminary": "P", "final": "F", "amended": "C", "corrected": "C"}
-_CRITICAL = "AA"  # table 0078: very abnormal
+_ABNORMAL, _CRITICAL = "A", "AA"  # table 0078: abnormal, very abnormal
 _WRONG = "W"  # table 0085: post original as wrong
 _SYSTEMS = {
     codes.LOINC: "LN",
@@ -100,15 +100,15 @@ class _Observed:
 
     def add(self, observation: Json) -> None:
         """Write an Observation's value, then its components."""
-        code = _coded(observation["code"])
-        thresholds = observation.get("referenceRange", [])
-        flag = "A" if codes.POSITIVE in observation.get("interpretation", []) else ""
-        self._write(code, *_value(observation), limits=_limits(thresholds), flag=flag)
-        for part in observation.get("component", []):
-            kind, value, unit = _value(part)
-            limits = _limits(part.get("referenceRange", []))
-            flag = _CRITICAL if part["code"] in self._critical else ""
-            self._write(_coded(part["code"]), kind, value, unit, limits=limits, flag=flag)
+        for node in (observation, *observation.get("component", [])):
+            limits = _limits(node.get("referenceRange", []))
+            self._write(_coded(node["code"]), *_value(node), limits=limits, flag=self._flag(node))
+
+    def _flag(self, node: Json) -> str:
+        """Return OBX-8 of an Observation or a component."""
+        if node["code"] in self._critical:
+            return _CRITICAL
+        return _ABNORMAL if codes.POSITIVE in node.get("interpretation", []) else ""
 
     def add_words(self, report: Json) -> None:
         """Write the conclusion, the label that survives systems which drop metadata, the page."""

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -15,6 +16,7 @@ from integration.fhir.report import build_report
 from integration.fhir.revision import revised
 from integration.fhir.wording import LABELS
 from integration.hl7v2.report import Endpoints, encode_report
+from model.findings import EpisodeFinding
 
 NOW = datetime(2026, 3, 1, 15, 0, tzinfo=UTC)
 ENDS = Endpoints("HISBUNDLE", "CARDIO|LAB", "EHR", "HOSP")
@@ -203,6 +205,22 @@ def test_versions_correct_what_was_sent(  # noqa: PLR0917 - a table and two fixt
     assert results == {of_results}
     assert observed(bundle, "ai-label")[5] == LABELS[ReportStatus(status)]
     assert encode_report(bundle, ENDS).control_id != encode_report(first.bundle, ENDS).control_id
+
+
+def test_a_rhythm_that_reached_its_threshold_is_flagged(bundle_of):
+    bundle = bundle_of("rhythm")
+    assert [observed(bundle, code)[8] for code in ("AF", "bradycardia")] == ["A", "A"]
+    assert {o[8] for o in rows(bundle, "OBX") if o[3].startswith("beats")} == {""}
+
+
+@pytest.mark.parametrize(("critical", "flag"), [((), "A"), (("pause",), "AA")])
+def test_an_episode_is_flagged_where_no_rhythm_of_the_ecg_is(
+    exam, findings_of, issued, critical, flag
+):
+    episode = EpisodeFinding("pause", issued, issued, None, 4.2, 3.0)
+    findings = replace(findings_of("unscorable"), episode=episode)
+    bundle = build_report(exam, findings, issued=issued, critical=critical)
+    assert observed(bundle, "pause")[8] == flag
 
 
 def test_a_critical_finding_stands_out(exam, findings_of, issued):
