@@ -6,7 +6,8 @@
 | fewer leads, or longer                        | strip                                    |
 
 The strip model never saw what its gate refuses: beats and rhythms of stretches that cannot be read
-are left out, and the assessment says that it is limited.
+are left out, and the assessment says that it is limited, and why. It reads 100-1000 Hz; a resting
+ECG at another rate keeps what the resting model says.
 """
 
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from model.beats import Samples
+from model.beats import MAX_RATE_HZ, MIN_RATE_HZ, Samples
 from model.detector import Detector, Opinion
 from model.ecg import Ecg
 from model.findings import Findings, LeadFault, ModelIdentity, Quality, StripFindings
@@ -82,6 +83,8 @@ class StripReader:
         """Return what a strip shows, or None where no stretch of it can be read."""
         if ecg.duration_s < MIN_DURATION_S:
             return None, Quality("unscorable", ("too-short",))
+        if not MIN_RATE_HZ <= ecg.sampling_rate_hz <= MAX_RATE_HZ:
+            return None, Quality("unscorable", ("rate-out-of-range",))
         gate = assess_strip(ecg.voltage_mv, ecg.sampling_rate_hz)
         faults = _lead_faults(gate, ecg)
         reasons = tuple(dict.fromkeys(str(fault) for fault in gate.window_faults if fault))
@@ -144,8 +147,9 @@ class Assessor:
         findings, opinion = self._resting.examine(ecg)
         if not findings.quality.scorable:
             return findings, None
-        strip, _ = self.strips.read(_rhythm_leads(ecg, findings.quality))
-        return replace(findings, strip=strip), opinion
+        strip, rhythm = self.strips.read(_rhythm_leads(ecg, findings.quality))
+        quality = _limited_by(findings.quality, rhythm.reasons)
+        return replace(findings, quality=quality, strip=strip), opinion
 
 
 def _rhythm_leads(ecg: Ecg, quality: Quality) -> Ecg:
@@ -155,6 +159,13 @@ def _rhythm_leads(ecg: Ecg, quality: Quality) -> Ecg:
     chosen = tuple(lead for lead in RHYTHM_LEADS if lead in sound) or (sound or ecg.leads)[:1]
     rows = [ecg.leads.index(lead) for lead in chosen]
     return Ecg(ecg.voltage_mv[rows], tuple(chosen), ecg.sampling_rate_hz, ecg.start)
+
+
+def _limited_by(quality: Quality, reasons: tuple[str, ...]) -> Quality:
+    """Add why the rhythm was not read, or not all through; without a reason nothing changes."""
+    if not reasons:
+        return quality
+    return replace(quality, verdict="limited", reasons=(*quality.reasons, *reasons))
 
 
 def _lead_faults(gate: StripQuality, ecg: Ecg) -> tuple[LeadFault, ...]:

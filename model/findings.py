@@ -41,11 +41,12 @@ class LeadFault:
 
 @dataclass(frozen=True)
 class Quality:
-    """Verdict of the quality gate: `good`, `limited` (some leads masked) or `unscorable`.
+    """Verdict of the quality gate: `good`, `limited` (a part is not assessed) or `unscorable`.
 
     Attributes:
         verdict: one of the three.
-        reasons: stable codes for the ECG as a whole; not empty when unscorable.
+        reasons: stable codes for the ECG as a whole: why it is unscorable (then not empty), or what
+            keeps a part of a limited one from being assessed.
         lead_faults: the masked leads.
     """
 

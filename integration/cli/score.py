@@ -138,12 +138,14 @@ class _Teller:
             self._score(file, decoded.ecg, number if len(found) > 1 else None)
 
     def _score(self, file: Path, ecg: Ecg, recording: int | None) -> None:
-        findings, opinion = self.reader.examine(ecg)
+        try:
+            findings, opinion = self.reader.examine(ecg)
+        except EcgError as error:
+            self._cannot_read(file, error, recording)
+            return
         self.told += 1
         if self.as_json:
-            record = as_record(file, ecg, findings)
-            if recording is not None:
-                record["recording"] = recording
+            record = as_record(file, ecg, findings) | _numbered(recording)
             if opinion is not None and (card := self.reader.card) is not None:
                 record |= as_opinion(card, findings, opinion)
             click.echo(json.dumps(record, allow_nan=False))
@@ -152,15 +154,21 @@ class _Teller:
         if not findings.quality.scorable:
             self._complain(file, f"unscorable: {', '.join(findings.quality.reasons)}")
 
-    def _cannot_read(self, file: Path, error: EcgError) -> None:
+    def _cannot_read(self, file: Path, error: EcgError, recording: int | None = None) -> None:
         if self.as_json:
             told = {"reason": error.reason, "detail": error.detail}
-            click.echo(json.dumps({"file": click.format_filename(file), "error": told}))
+            record = {"file": click.format_filename(file), "error": told}
+            click.echo(json.dumps(record | _numbered(recording)))
         self._complain(file, str(error))
 
     def _complain(self, file: Path, what: str) -> None:
         self.failed = True
         click.echo(f"hisbundle: {click.format_filename(file)}: {what}", err=True)
+
+
+def _numbered(recording: int | None) -> dict[str, Any]:
+    """Return which recording of its file it is, where the file holds several."""
+    return {} if recording is None else {"recording": recording}
 
 
 def as_record(file: Path, ecg: Ecg, findings: Findings) -> dict[str, Any]:

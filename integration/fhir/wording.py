@@ -35,6 +35,9 @@ _REASONS = {
     "too-few-leads": "too few readable leads",
     "few-leads": "some findings need more leads",
     "no-qrs": "no QRS complexes found",
+    "no-readable-lead": "no lead shows the beats clearly",
+    "heart-rate-out-of-range": "the heart rate found is impossible",
+    "rate-out-of-range": "beats and rhythm are read at 100-1000 Hz only",
     "limb-leads-inconsistent": "the limb leads contradict each other",
 }
 
@@ -56,7 +59,7 @@ def conclusion(findings: Findings) -> str:
     ]
     if findings.strip:
         middle += _strip_sentences(findings.strip)
-    if findings.quality.lead_faults:
+    if findings.quality.lead_faults or set(findings.quality.reasons) - {"few-leads"}:
         middle.append(f"Signal quality {quality_in_words(findings.quality)}.")
     return " ".join([LABEL, *middle, CAVEAT])
 
@@ -88,10 +91,16 @@ def page(exam: Exam, findings: Findings, issued: datetime) -> str:
 
 
 def quality_in_words(quality: Quality) -> str:
-    """Return verdict, reasons and unreadable leads, such as `limited; unreadable: V1 (noise)`."""
+    """Return verdict, reasons and unreadable leads, such as `limited; unreadable: V1 (noise)`.
+
+    The reasons of what was analysed are those for which a part of it was not.
+    """
     reasons = ", ".join(reason_in_words(reason) for reason in quality.reasons)
     leads = ", ".join(f"{f.lead} ({reason_in_words(f.reason)})" for f in quality.lead_faults)
-    parts = [quality.verdict if quality.scorable else reasons or quality.verdict]
+    if quality.scorable:
+        parts = [quality.verdict, *([f"in part not assessed: {reasons}"] if reasons else [])]
+    else:
+        parts = [reasons or quality.verdict]
     return "; ".join([*parts, *([f"unreadable: {leads}"] if leads else [])])
 
 

@@ -102,6 +102,38 @@ def test_what_the_resting_gate_refuses_is_read_by_nobody(strips):
     assert strips.asked == []
 
 
+def lasting(seconds, flat_s=None, leads=LEADS_12):
+    """An ECG of whole tens of seconds, flat in the ten that begin at `flat_s`."""
+    ecg = part(simulate("normal", seed=1), leads, times=seconds // 10)
+    voltage = ecg.voltage_mv.copy()
+    if flat_s is not None:
+        first, last = (round(s * ecg.sampling_rate_hz) for s in (flat_s, flat_s + 10))
+        voltage[:, first:last] = 0.0
+    return Ecg(voltage, leads, ecg.sampling_rate_hz)
+
+
+def test_a_resting_ecg_whose_rhythm_is_read_in_part_says_so(strips):
+    findings = assess(lasting(30, flat_s=10), strips)
+    assert findings.quality == Quality("limited", ("no-readable-lead",))
+    assert len(findings.strip.beats) == 20
+
+
+def test_a_resting_ecg_whose_rhythm_is_not_read_says_so_and_keeps_its_types(strips):
+    findings = assess(lasting(10, flat_s=0), strips, RestingDouble(Quality("limited", ("x",))))
+    assert findings.quality == Quality("limited", ("x", "no-readable-lead"))
+    assert (findings.strip, len(findings.types)) == (None, 1)
+
+
+@pytest.mark.parametrize("rate_hz", [80.0, 1024.0, 2000.0])
+def test_a_rate_that_the_strip_model_does_not_read(strips, rate_hz):
+    ecg = simulate("normal", seed=1, sampling_rate_hz=rate_hz)
+    twelve, one = assess(ecg, strips), assess(part(ecg, ("II",)), strips)
+    assert twelve.quality == Quality("limited", ("rate-out-of-range",))
+    assert (twelve.strip, len(twelve.types)) == (None, 1)
+    assert one == Findings(Quality("unscorable", ("rate-out-of-range",)), STRIP)
+    assert strips.asked == []
+
+
 def test_rhythm_comes_from_leads_that_can_be_read(strips):
     ecg = simulate("normal", seed=1)
     flat = ecg.voltage_mv.copy()
@@ -130,11 +162,9 @@ def test_nothing_to_read_is_unscorable_and_never_normal(strips):
 
 
 def test_beats_and_rhythms_of_what_cannot_be_read_are_left_out(strips):
-    whole = part(simulate("normal", seed=1), ("II",), times=3)
-    voltage = whole.voltage_mv.copy()
-    ten = round(10 * whole.sampling_rate_hz)
-    voltage[:, ten : 2 * ten] = 0.0
-    findings = assess(Ecg(voltage, ("II",), whole.sampling_rate_hz), strips)
+    ecg = lasting(30, flat_s=10, leads=("II",))
+    ten = round(10 * ecg.sampling_rate_hz)
+    findings = assess(ecg, strips)
     assert findings.quality.verdict == "limited"
     assert findings.quality.reasons == ("no-readable-lead",)
     times = [beat.time_s for beat in findings.strip.beats]

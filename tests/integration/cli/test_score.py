@@ -12,6 +12,7 @@ from pydicom.data import get_testdata_file
 from integration.cli import cli, main
 from integration.cli.score import as_record, score
 from model.ecg import LEADS_12
+from model.errors import EcgError
 from model.findings import (
     ABNORMALITY_TYPES,
     Explanation,
@@ -144,6 +145,44 @@ def test_what_fails_is_said_with_its_reason_and_the_rest_is_done(tmp_path):
     assert letter["error"]["reason"] == "format-unknown"
     assert (unscorable["quality"]["verdict"], unscorable["types"]) == ("unscorable", [])
     assert (scored["file"], scored["quality"]["verdict"]) == (good, "good")
+
+
+def test_a_rate_beyond_the_strip_models_keeps_the_types_and_the_other_files(tmp_path):
+    for name, rate_hz in (("fast", 2000.0), ("usual", 500.0)):
+        ecg = simulate("normal", seed=7, sampling_rate_hz=rate_hz)
+        write_record(tmp_path / name, ecg, [])
+        write_record(tmp_path / f"{name}-strip", with_leads(ecg, ("II",)), [])
+    names = ("fast", "usual", "fast-strip", "usual-strip")
+    result = run("--json", *(str(tmp_path / f"{name}.hea") for name in names))
+    records = dict(zip(names, map(json.loads, result.stdout.splitlines()), strict=True))
+    verdicts = {name: record["quality"]["verdict"] for name, record in records.items()}
+    assert list(verdicts.values()) == ["limited", "good", "unscorable", "good"]
+    assert records["fast"]["quality"]["reasons"] == ["rate-out-of-range"]
+    assert len(records["fast"]["types"]) == 5
+    assert result.exit_code == 1
+    assert "fast-strip.hea: unscorable: rate-out-of-range" in result.stderr
+
+
+class Refusing:
+    """Reads an ECG of 500 Hz, and no other."""
+
+    card = None
+
+    def examine(self, ecg):
+        if ecg.sampling_rate_hz == ECG.sampling_rate_hz:
+            return FINDINGS, None
+        raise EcgError("rate-out-of-range", "not this one")
+
+
+def test_an_ecg_that_the_model_refuses_does_not_keep_the_others_from_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("integration.cli.score._reader", lambda *_: Refusing())
+    for name, rate_hz in (("first", 250.0), ("second", 500.0)):
+        write_record(tmp_path / name, simulate("normal", seed=7, sampling_rate_hz=rate_hz), [])
+    result = run("--json", str(tmp_path / "first.hea"), str(tmp_path / "second.hea"))
+    assert result.exit_code == 1
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first["error"] == {"reason": "rate-out-of-range", "detail": "not this one"}
+    assert second["model"]["name"] == IDENTITY.name
 
 
 def test_many_files_show_how_far_it_is(tmp_path):

@@ -6,6 +6,7 @@ from datetime import date
 import pytest
 
 from integration.fhir import wording
+from model.beats import MAX_RATE_HZ, MIN_RATE_HZ
 from model.findings import LeadFault, Quality
 
 CONCLUSIONS = {
@@ -90,6 +91,11 @@ def test_conclusion(findings_of, kind):
     [
         (Quality("good"), "good"),
         (Quality("limited", (), (LeadFault("aVR", "saturated"),)), "limited; unreadable: aVR (s"),
+        (
+            Quality("limited", ("few-leads", "no-readable-lead"), (LeadFault("V1", "noise"),)),
+            "limited; in part not assessed: some findings need more leads, no lead shows the beats",
+        ),
+        (Quality("unscorable", ("no-readable-lead",)), "no lead shows the beats clearly"),
         (Quality("unscorable", ("too-short",)), "the recording is too short"),
         (Quality("unscorable", ("new-reason",)), "new reason"),
         (Quality("unscorable"), "unscorable"),
@@ -97,6 +103,21 @@ def test_conclusion(findings_of, kind):
 )
 def test_quality_in_words(quality, words):
     assert wording.quality_in_words(quality).startswith(words)
+
+
+def test_a_conclusion_says_what_keeps_a_part_from_being_assessed(findings_of):
+    strip, types = findings_of("strip"), findings_of("flagged")
+    partly = replace(strip, quality=Quality("limited", ("no-readable-lead",)))
+    why = "Signal quality limited; in part not assessed: no lead shows the beats clearly. "
+    said = CONCLUSIONS["strip"].replace("Decision", f"{why}Decision")
+    assert wording.conclusion(partly) == said
+    few = replace(types, quality=Quality("limited", ("few-leads",)))
+    assert wording.conclusion(few) == CONCLUSIONS["flagged"]
+
+
+def test_the_rates_that_are_read_are_those_that_are_told():
+    read = f"{MIN_RATE_HZ:g}-{MAX_RATE_HZ:g} Hz"
+    assert read in wording.reason_in_words("rate-out-of-range")
 
 
 def test_page_tabulates_every_number(exam, findings_of, issued):
