@@ -13,12 +13,12 @@ TYPE_NAMES = {
     "ARR": "Arrhythmia",
 }
 AAMI_CLASSES = ("N", "S", "V", "F", "Q")
-RHYTHM_NAMES = {
-    "AF": "Atrial fibrillation or flutter",
-    "bradycardia": "Bradycardia",
-    "tachycardia": "Tachycardia",
-    "pause": "Pause",
+RHYTHM_NAMES = {  # the gravest first
     "ventricular-run": "Ventricular run",
+    "pause": "Pause",
+    "AF": "Atrial fibrillation or flutter",
+    "tachycardia": "Tachycardia",
+    "bradycardia": "Bradycardia",
     "supraventricular-run": "Supraventricular run",
 }
 RHYTHM_UNITS = {

@@ -1,6 +1,7 @@
 """What a clinician reads: the conclusion, and the plain page around it. Advisory, never more."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from db.records import Exam
@@ -30,6 +31,7 @@ ANOMALY = "anomaly"
 MAX_PLACES = 3
 
 _ECTOPIC = {"V": "ventricular", "S": "supraventricular", "F": "fusion"}
+_LOW = {"bradycardia"}  # whose lowest value is the most extreme
 _REASONS = {
     "too-short": "the recording is too short",
     "too-few-leads": "too few readable leads",
@@ -130,14 +132,32 @@ def moment_in_words(moment: datetime | date | None) -> str:
     return moment.isoformat() if moment else "unknown"
 
 
+def by_gravity(rhythms: Sequence[RhythmFinding]) -> dict[str, list[RhythmFinding]]:
+    """Return code -> its findings; the gravest code first, and of each the most extreme value."""
+    found = {}
+    for code in RHYTHM_NAMES:
+        if mine := [rhythm for rhythm in rhythms if rhythm.code == code]:
+            found[code] = sorted(mine, key=lambda r: r.value, reverse=code not in _LOW)
+    return found
+
+
+def value_in_words(rhythm: RhythmFinding) -> str:
+    """Return what was measured, such as `38 beats/min` or `probability 0.83`."""
+    unit = RHYTHM_UNITS[rhythm.code]
+    value = _in_unit(rhythm.value, unit)
+    return f"probability {value}" if unit == "probability" else value
+
+
 def measured_in_words(rhythm: RhythmFinding) -> str:
     """Return value against threshold, such as `38 beats/min, flagged below 50 beats/min`."""
-    unit = RHYTHM_UNITS[rhythm.code]
-    if unit == "probability":
-        return f"probability {rhythm.value:.2f}, flagged from {rhythm.threshold:.2f}"
-    digits = ".1f" if unit == "s" else ".0f"
-    side = "below" if rhythm.code == "bradycardia" else "from"
-    return f"{rhythm.value:{digits}} {unit}, flagged {side} {rhythm.threshold:{digits}} {unit}"
+    side = "below" if rhythm.code in _LOW else "from"
+    limit = _in_unit(rhythm.threshold, RHYTHM_UNITS[rhythm.code])
+    return f"{value_in_words(rhythm)}, flagged {side} {limit}"
+
+
+def stretch_in_words(rhythm: RhythmFinding) -> str:
+    """Return when and what, such as `6.5-9.9 s, 38 beats/min, flagged below 50 beats/min`."""
+    return f"{rhythm.start_s:.1f}-{rhythm.end_s:.1f} s, {measured_in_words(rhythm)}"
 
 
 def rate_in_words(strip: StripFindings) -> str:
@@ -163,6 +183,12 @@ def episode_in_words(episode: EpisodeFinding) -> str:
     return lasted + ("; then the signal was lost" if episode.ended == "signal-lost" else "")
 
 
+def _in_unit(value: float, unit: str) -> str:
+    if unit == "probability":
+        return f"{value:.2f}"
+    return f"{value:{'.1f' if unit == 's' else '.0f'}} {unit}"
+
+
 def _duration_in_words(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -180,11 +206,8 @@ def _episode_sentences(episode: EpisodeFinding | None) -> list[str]:
 
 def _strip_sentences(strip: StripFindings) -> list[str]:
     said = []
-    for code in dict.fromkeys(rhythm.code for rhythm in strip.rhythms):
-        mine = [rhythm for rhythm in strip.rhythms if rhythm.code == code]
-        where = "; ".join(
-            f"{r.start_s:.1f}-{r.end_s:.1f} s, {measured_in_words(r)}" for r in mine[:MAX_PLACES]
-        )
+    for code, mine in by_gravity(strip.rhythms).items():
+        where = "; ".join(map(stretch_in_words, mine[:MAX_PLACES]))
         more = f"; {len(mine) - MAX_PLACES} more" if len(mine) > MAX_PLACES else ""
         said.append(f"Suspected {_in_sentence(RHYTHM_NAMES[code])} ({where}{more}).")
     if ectopy := ectopy_in_words(strip):

@@ -1,33 +1,45 @@
 """Where everything stands on the page.
 
-Twelve leads of up to 10 s: the usual three rows of four leads, 2.5 s each, over a rhythm strip of
-10 s. Anything else: strips of 10 s, lead after lead. Attended stretches are black bars with the
-finding's code: they need no colour, and stand below the trace.
+Twelve leads of 10 s: the usual three rows of four leads, 2.5 s each, over a rhythm strip of 10 s.
+Anything else, a shorter one too: strips of 10 s, lead after lead. Attended stretches are black bars
+with the finding's code: they need no colour, and stand below the trace.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 
 from db.records import Assessed
 from integration.fhir.wording import (
     CAVEAT,
+    by_gravity,
     ectopy_in_words,
+    episode_in_words,
     heading,
-    measured_in_words,
     moment_in_words,
     places,
     quality_in_words,
     rate_in_words,
     reviewed_in_words,
+    stretch_in_words,
+    value_in_words,
 )
 from integration.render.shapes import Bar, Grid, Shape, Text, Trace
 from integration.render.trace import MM_PER_MV, MM_PER_S, traces
 from model.ecg import LEADS_12, Ecg
-from model.findings import RHYTHM_NAMES, TYPE_NAMES, Findings, Interval, StripFindings
+from model.findings import (
+    RHYTHM_NAMES,
+    TYPE_NAMES,
+    EpisodeFinding,
+    Findings,
+    Interval,
+    StripFindings,
+)
 
 ROW_S, COLUMN_S = 10.0, 2.5
+_MIN_USUAL_S, _MAX_USUAL_S = ROW_S - 0.5, ROW_S + 1.0  # a shorter one leaves columns empty
 ROWS = 4  # of a page
 MAX_SHEETS = 6
 _COLUMNS = (("I", "II", "III"), ("aVR", "aVL", "aVF"), ("V1", "V2", "V3"), ("V4", "V5", "V6"))
@@ -36,9 +48,11 @@ _LEFT, _RIGHT, _TOP, _ROW_MM = 13.0, 150.0, 38.0, 30.0
 _START = _LEFT + 15.0  # of the traces; the pulse stands before them
 _REACH = 19.0  # a tall R wave may enter the next row, not leave it
 _BAR_MM = 1.2
-_LINE_MM = 3.4  # of the findings: room for nine
-_RHYTHM_ROWS = 2
+_LINE_MM, _LINES = 3.3, 10  # of the findings, above the notes
 _LABEL_CHARACTERS = 110  # of the size it has; a name may be long
+_FLAGGED = "FLAGGED"
+
+_Row = tuple[str, str, str, str]  # name, result, against which threshold, and where
 
 
 @dataclass(frozen=True)
@@ -50,14 +64,18 @@ class Sheet:
 
 @dataclass(frozen=True)
 class _Cell:
-    """A lead from `start_s` to `end_s`, drawn in `row` from `x` on; `ecg` has it or not."""
+    """A lead from `start_s` to `end_s`, drawn in `row` from `x` on; `ecg` has it or not.
+
+    `marked` are the leads whose findings it shows.
+    """
 
     lead: str
     start_s: float
     end_s: float
     row: int
     x: float
-    strip: bool = False  # whether it shows all findings, those of other leads too
+    marked: tuple[str, ...]
+    strip: bool = False  # whether it shows beats, and says when it begins
 
     @property
     def y(self) -> float:
@@ -73,7 +91,7 @@ def sheets(assessed: Assessed) -> tuple[Sheet, ...]:
     shown_s = max(cell.end_s for cell in cells if cell.row < count * ROWS)
     made = []
     for n in range(count):
-        mine = [_on_sheet(cell, n) for cell in cells if cell.row // ROWS == n]
+        mine = [replace(c, row=c.row % ROWS) for c in cells if c.row // ROWS == n]
         head = _head(assessed, f"{n + 1} of {count}")
         body = [shape for cell in mine for shape in _drawn(exam.ecg, findings, cell)]
         foot = _foot(findings, exam.ecg, shown_s) if n == 0 else []
@@ -82,25 +100,21 @@ def sheets(assessed: Assessed) -> tuple[Sheet, ...]:
     return tuple(made)
 
 
-def _on_sheet(cell: _Cell, sheet: int) -> _Cell:
-    moved = cell.row - sheet * ROWS
-    return _Cell(cell.lead, cell.start_s, cell.end_s, moved, cell.x, cell.strip)
-
-
 def _cells(ecg: Ecg) -> Iterator[_Cell]:
-    if len(ecg.leads) >= _MIN_LEADS and ecg.duration_s <= ROW_S + 1.0:
+    if len(ecg.leads) >= _MIN_LEADS and _MIN_USUAL_S <= ecg.duration_s <= _MAX_USUAL_S:
         for column, leads in enumerate(_COLUMNS):
             x = _START + column * COLUMN_S * MM_PER_S
             for row, lead in enumerate(leads):
-                yield _Cell(lead, column * COLUMN_S, (column + 1) * COLUMN_S, row, x)
+                yield _Cell(lead, column * COLUMN_S, (column + 1) * COLUMN_S, row, x, (lead,))
         rhythm = next(lead for lead in ("II", "I", *LEADS_12) if lead in ecg.leads)
-        yield _Cell(rhythm, 0.0, ROW_S, 3, _START, strip=True)
+        yield _Cell(rhythm, 0.0, ROW_S, 3, _START, LEADS_12, strip=True)
         return
-    row = 0
-    for start in np.arange(0.0, ecg.duration_s, ROW_S):
-        for lead in ecg.leads:
-            yield _Cell(lead, float(start), float(start) + ROW_S, row, _START, strip=True)
-            row += 1
+    # The first lead also shows what was found in leads that were calculated, not recorded.
+    calculated = tuple(lead for lead in LEADS_12 if lead not in ecg.leads)
+    marked = {lead: (lead,) for lead in ecg.leads} | {ecg.leads[0]: (ecg.leads[0], *calculated)}
+    starts = np.arange(0.0, ecg.duration_s, ROW_S).tolist()
+    for row, (start, lead) in enumerate(product(starts, ecg.leads)):
+        yield _Cell(lead, start, start + ROW_S, row, _START, marked[lead], strip=True)
 
 
 def _drawn(ecg: Ecg, findings: Findings, cell: _Cell) -> Iterator[Shape]:
@@ -122,7 +136,7 @@ def _marks(findings: Findings, cell: _Cell) -> Iterator[Shape]:
     """Draw bars under the stretches that speak for a flagged finding, and letters over ectopy."""
     intervals = findings.explanation.intervals if findings.explanation else ()
     told: dict[str, float] = {}
-    for interval in _merged(i for i in intervals if cell.strip or i.lead == cell.lead):
+    for interval in _merged(i for i in intervals if i.lead in cell.marked):
         low, high = max(interval.start_s, cell.start_s), min(interval.end_s, cell.end_s)
         if low >= high:
             continue
@@ -188,51 +202,67 @@ def _foot(findings: Findings, ecg: Ecg, shown_s: float) -> Iterator[Shape]:
         scale += f"   the first {shown_s:.0f} s of {ecg.duration_s:.0f} s are shown"
     yield Text(_LEFT, top, 2.6, scale, ink="grey")
     for n, (name, result, threshold, where) in enumerate(_rows(findings)):
-        y = top + 5.0 + _LINE_MM * n
-        flagged = threshold.startswith("!")
+        y = top + 4.6 + _LINE_MM * n
+        flagged = threshold.startswith(_FLAGGED)
         yield Text(_LEFT, y, 3.0, name, bold=flagged)
         yield Text(_LEFT + 52, y, 3.0, result, bold=flagged)
-        yield Text(_LEFT + 66, y, 3.0, threshold.lstrip("!"), bold=flagged)
+        yield Text(_LEFT + 66, y, 3.0, threshold, bold=flagged)
         yield Text(_LEFT + 106, y, 2.6, where)
-    for n, line in enumerate(_notes(findings)):
-        yield Text(_LEFT, 200.0 + 3.4 * n, 2.5, line, ink="grey")
+    yield from _notes(findings)
 
 
-def _rows(findings: Findings) -> Iterator[tuple[str, str, str, str]]:
-    """Yield name, result, threshold (with `!` where it was reached) and where."""
+def _rows(findings: Findings) -> list[_Row]:
+    rows = [_episode_row(findings.episode)] if findings.episode else []
     if not findings.quality.scorable:
-        yield "Could not be analysed", "", "", quality_in_words(findings.quality)
-        return
+        return [*rows, ("Could not be analysed", "", "", quality_in_words(findings.quality))]
+    rows += _type_rows(findings)
+    if findings.strip:
+        rows += _strip_rows(findings.strip, _LINES - len(rows))
+    return rows
+
+
+def _episode_row(episode: EpisodeFinding) -> _Row:
+    return RHYTHM_NAMES[episode.code], "", _FLAGGED, f"episode {episode_in_words(episode)}"
+
+
+def _type_rows(findings: Findings) -> Iterator[_Row]:
     for t in findings.types:
-        mark = "!" if t.flagged else ""
         where = places(findings, t.code) if t.flagged else ""
-        said = f"{mark}{'FLAGGED' if mark else 'below'} (from {t.threshold:.2f})"
+        said = f"{_FLAGGED if t.flagged else 'below'} (from {t.threshold:.2f})"
         yield TYPE_NAMES[t.code], f"{t.probability:.2f}", said, where
     if findings.anomaly_score is not None and findings.anomaly_threshold is not None:
-        mark = "!" if findings.anomalous else ""
-        said = f"{mark}{'FLAGGED' if mark else 'below'} (from {findings.anomaly_threshold:.2f})"
-        where = places(findings, "anomaly") if mark else ""
+        where = places(findings, "anomaly") if findings.anomalous else ""
+        said = _FLAGGED if findings.anomalous else "below"
+        said += f" (from {findings.anomaly_threshold:.2f})"
         yield "Differs from normal ECGs", f"{findings.anomaly_score:.2f}", said, where
-    if findings.strip:
-        yield from _strip_rows(findings.strip)
 
 
-def _strip_rows(strip: StripFindings) -> Iterator[tuple[str, str, str, str]]:
-    for r in strip.rhythms[:_RHYTHM_ROWS]:
-        where = f"{r.start_s:.1f}-{r.end_s:.1f} s, {measured_in_words(r)}"
-        yield RHYTHM_NAMES[r.code], "", "!FLAGGED", where
-    if not strip.rhythms:
+def _strip_rows(strip: StripFindings, room: int) -> Iterator[_Row]:
+    """Yield a row a rhythm, the gravest first; those that find no room share the last one."""
+    ectopy = ectopy_in_words(strip)
+    worst = [(mine[0], len(mine) - 1) for mine in by_gravity(strip.rhythms).values()]
+    room -= bool(ectopy)
+    alone = len(worst) if len(worst) <= room else room - 1
+    for rhythm, more in worst[:alone]:
+        where = stretch_in_words(rhythm) + (f"; {more} more" if more else "")
+        yield RHYTHM_NAMES[rhythm.code], "", _FLAGGED, where
+    if others := worst[alone:]:
+        told = "; ".join(f"{r.code.replace('-', ' ')} {value_in_words(r)}" for r, _ in others)
+        yield "Further rhythm findings", f"{len(others)}", _FLAGGED, told
+    if not worst:
         yield "Rhythm", "", "no finding", ""
-    elif (more := len(strip.rhythms) - _RHYTHM_ROWS) > 0:
-        yield "Further rhythm findings", f"{more}", "", ""
-    if beats := ectopy_in_words(strip):
-        yield "Ectopic beats", "", "!FLAGGED", f"{beats}, of {len(strip.beats)} beats"
+    if ectopy:
+        yield "Ectopic beats", "", _FLAGGED, f"{ectopy}, of {len(strip.beats)} beats"
 
 
-def _notes(findings: Findings) -> Iterator[str]:
+def _notes(findings: Findings) -> Iterator[Shape]:
     models = dict.fromkeys(
         f"{m.name} {m.version} ({m.sha256[:12]})"
         for m in (findings.model, *((findings.strip.model,) if findings.strip else ()))
     )
-    yield f"Quality: {quality_in_words(findings.quality)}.   Model: {', '.join(models)}"
-    yield f"Bars: stretches that speak for a flagged finding. {CAVEAT}"
+    said = f"Quality: {quality_in_words(findings.quality)}.   Model: {', '.join(models)}"
+    yield Text(
+        _LEFT, 200.0, 2.5, said, ink="grey" if findings.quality.verdict == "good" else "black"
+    )
+    caveat = f"Bars: stretches that speak for a flagged finding. {CAVEAT}"
+    yield Text(_LEFT, 203.4, 2.5, caveat, ink="grey")

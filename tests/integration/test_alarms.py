@@ -24,5 +24,5 @@ def test_a_site_changes_what_it_names():
 
 
 def test_unknown_rhythms_are_named():
-    with pytest.raises(ValidationError, match="rhythms: 'flutter' is none of AF"):
+    with pytest.raises(ValidationError, match="rhythms: 'flutter' is none of ventricular-run"):
         AlarmsSettings(rhythms={"flutter": {}})

@@ -7,7 +7,7 @@ import pytest
 
 from integration.fhir import wording
 from model.beats import MAX_RATE_HZ, MIN_RATE_HZ
-from model.findings import LeadFault, Quality
+from model.findings import LeadFault, Quality, RhythmFinding
 
 CONCLUSIONS = {
     "flagged": (
@@ -118,6 +118,19 @@ def test_a_conclusion_says_what_keeps_a_part_from_being_assessed(findings_of):
 def test_the_rates_that_are_read_are_those_that_are_told():
     read = f"{MIN_RATE_HZ:g}-{MAX_RATE_HZ:g} Hz"
     assert read in wording.reason_in_words("rate-out-of-range")
+
+
+def test_the_gravest_rhythm_is_told_first_and_its_most_extreme_value(findings_of):
+    rhythms = (
+        RhythmFinding("bradycardia", 0.0, 9.0, 45.0, 50.0),
+        *(RhythmFinding("ventricular-run", 10.0 * n, 12.0, 3.0, 3.0) for n in range(3)),
+        RhythmFinding("bradycardia", 40.0, 49.0, 31.0, 50.0),
+        RhythmFinding("ventricular-run", 50.0, 55.0, 14.0, 3.0),
+    )
+    strip = replace(findings_of("strip").strip, rhythms=rhythms)
+    said = wording.conclusion(replace(findings_of("strip"), strip=strip))
+    assert "Suspected ventricular run (50.0-55.0 s, 14 beats, flagged from 3 beats; 0.0-" in said
+    assert "1 more). Suspected bradycardia (40.0-49.0 s, 31 beats/min" in said
 
 
 def test_page_tabulates_every_number(exam, findings_of, issued):

@@ -1,7 +1,7 @@
 """What stands on the page, and where."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.render.page import MAX_SHEETS, sheets
 from integration.render.shapes import HEIGHT_MM, WIDTH_MM, Bar, Grid, Text, Trace
 from model.ecg import LEADS_12, Ecg
-from model.findings import LeadFault, Quality
+from model.findings import RHYTHM_NAMES, EpisodeFinding, LeadFault, Quality, RhythmFinding
 
 ISSUED = datetime(2026, 3, 1, 13, 31, 2, tzinfo=UTC)
 
@@ -52,6 +52,13 @@ def extent(shape):
             shape.y,
         )
     return shape.x, shape.y, shape.x + shape.width, shape.y + shape.height
+
+
+def assert_apart(boxes):
+    for n, (left, top, right, bottom) in enumerate(boxes):
+        for other in boxes[n + 1 :]:
+            beside = right <= other[0] or other[2] <= left
+            assert beside or bottom <= other[1] or other[3] <= top
 
 
 def test_twelve_leads_and_a_rhythm_strip(pages):
@@ -106,6 +113,11 @@ def test_findings_with_probability_threshold_and_place(pages):
     assert said[row + 1 : row + 4] == ["0.03", "below (from 0.50)", ""]
 
 
+def drawn(shape):
+    """Whether it is a lead's line; pulses are narrower."""
+    return isinstance(shape, Trace) and np.ptp(shape.points[:, 0]) > 1000
+
+
 def bars(sheet):
     return [s for s in sheet.shapes if isinstance(s, Bar)]
 
@@ -140,6 +152,85 @@ def test_ectopic_beats_are_lettered(pages):
     assert "Heart rate 72/min" in said
 
 
+def rhythms(*found):
+    return tuple(RhythmFinding(c, start, start + 3.0, v, t) for c, start, v, t in found)
+
+
+EVERY_RHYTHM = rhythms(
+    ("tachycardia", 0.0, 165.0, 100.0),
+    ("supraventricular-run", 3.0, 5.0, 3.0),
+    ("AF", 5.0, 0.9, 0.5),
+    ("bradycardia", 10.0, 45.0, 50.0),
+    ("ventricular-run", 15.0, 3.0, 3.0),
+    ("ventricular-run", 20.0, 14.0, 3.0),
+    ("bradycardia", 25.0, 31.0, 50.0),
+    ("pause", 30.0, 4.2, 3.0),
+)
+
+
+@pytest.fixture
+def findings_with(findings_of):
+    def make(kind, found, episode=None):
+        strip = replace(findings_of("strip").strip, rhythms=found)
+        return replace(findings_of(kind), strip=strip, episode=episode)
+
+    return make
+
+
+def rows(findings, exam):
+    """The findings as printed: name, result, threshold and where."""
+    said = texts(sheets(assessed(replace(exam, ecg=ecg()), findings))[0])
+    first = next(n for n, text in enumerate(said) if "mm/mV" in text) + 1
+    last = next(n for n, text in enumerate(said) if text.startswith("Quality: "))
+    return [said[n : n + 4] for n in range(first, last, 4)]
+
+
+def test_rhythms_stand_gravest_first_each_with_its_most_extreme_value(exam, findings_with):
+    told = rows(findings_with("strip", EVERY_RHYTHM), exam)
+    assert [row[0] for row in told] == [*RHYTHM_NAMES.values(), "Ectopic beats"]
+    assert told[0][2:] == ["FLAGGED", "20.0-23.0 s, 14 beats, flagged from 3 beats; 1 more"]
+    assert "31 beats/min" in told[4][3]
+
+
+def test_rhythms_that_find_no_room_are_named_with_what_was_measured(exam, findings_with):
+    told = rows(findings_with("flagged", EVERY_RHYTHM), exam)[6:]
+    assert [row[0] for row in told] == [
+        "Ventricular run",
+        "Pause",
+        "Further rhythm findings",
+        "Ectopic beats",
+    ]
+    assert told[2][1:3] == ["4", "FLAGGED"]
+    assert told[2][3] == (
+        "AF probability 0.90; tachycardia 165 beats/min; bradycardia 31 beats/min; "
+        "supraventricular run 5 beats"
+    )
+
+
+ONGOING = EpisodeFinding("pause", ISSUED, ISSUED + timedelta(seconds=75), None, 4.2, 3.0)
+
+
+def test_an_episode_is_told_where_the_ecg_could_not_be_analysed(exam, findings_of):
+    told = rows(replace(findings_of("unscorable"), episode=ONGOING), exam)
+    episode = "episode since 2026-03-01 13:31:02+00:00, 4.2 s, flagged from 3.0 s"
+    assert told[0] == ["Pause", "", "FLAGGED", episode]
+    assert [row[0] for row in told] == ["Pause", "Could not be analysed"]
+
+
+def test_an_episode_that_ended_has_its_duration(exam, findings_with):
+    told = rows(findings_with("strip", (), replace(ONGOING, ended="over")), exam)
+    assert "for 1 min 15 s, 4.2 s" in told[0][3]
+    assert told[1][0] == "Rhythm"
+
+
+def test_the_fullest_page_has_room_for_all_of_it(exam, findings_with):
+    findings = findings_with("flagged", EVERY_RHYTHM, replace(ONGOING, ended="signal-lost"))
+    about = assessed(replace(exam, ecg=ecg()), findings)
+    foot = [extent(s) for s in sheets(about)[0].shapes if isinstance(s, Text) and s.y > 160]
+    assert max(right for _, _, right, _ in foot) <= WIDTH_MM - 5
+    assert_apart(foot)
+
+
 def test_what_could_not_be_analysed_says_so(pages):
     said = texts(pages("unscorable")[0])
     assert "Could not be analysed" in said
@@ -152,6 +243,13 @@ def test_a_lead_that_was_not_used_says_why(pages, exam, findings_of):
     assert "V2 (flat line: not used)" in said
 
 
+@pytest.mark.parametrize(("kind", "ink"), [("limited", "black"), ("flagged", "grey")])
+def test_a_limited_quality_is_printed_in_black(pages, kind, ink):
+    (page,) = pages(kind)
+    (note,) = [s for s in page.shapes if isinstance(s, Text) and s.text.startswith("Quality: ")]
+    assert note.ink == ink
+
+
 def test_a_missing_lead_is_named_as_missing(pages):
     (page,) = pages(recording=ecg(LEADS_12[:6]))
     assert texts(page).count("V3 not recorded") == 1
@@ -159,15 +257,42 @@ def test_a_missing_lead_is_named_as_missing(pages):
 
 @pytest.mark.parametrize(
     ("leads", "seconds", "rows", "n_pages"),
-    [(("II",), 10.0, 1, 1), (("II", "V1"), 10.0, 2, 1), (("I",), 60.0, 6, 2), (("I",), 5.0, 1, 1)],
+    [
+        (("II",), 10.0, 1, 1),
+        (("II", "V1"), 10.0, 2, 1),
+        (("I",), 60.0, 6, 2),
+        (("I",), 5.0, 1, 1),
+        (LEADS_12, 6.0, 12, 3),
+        (LEADS_12, 9.4, 12, 3),
+    ],
 )
 def test_strips(pages, leads, seconds, rows, n_pages):
     made = pages("strip", ecg(leads, seconds))
     assert len(made) == n_pages
-    lines = [
-        s for p in made for s in p.shapes if isinstance(s, Trace) and np.ptp(s.points[:, 0]) > 1000
-    ]
-    assert len(lines) == rows
+    assert len([s for p in made for s in p.shapes if drawn(s)]) == rows
+
+
+def test_every_lead_of_a_short_ecg_is_shown_whole(pages):
+    made = pages("flagged", ecg(seconds=6.0))
+    labels = [text for page in made for text in texts(page) if text in LEADS_12]
+    assert labels == [*LEADS_12]
+    widths = {round(np.ptp(s.points[:, 0]) / 100) for p in made for s in p.shapes if drawn(s)}
+    assert widths == {150}
+
+
+def test_a_lead_that_is_shown_whole_has_its_own_stretches_and_the_first_those_of_none(pages):
+    # MI in V2 and, after 7 s, in V5; CD in aVL; an anomaly in II, after 7 s.
+    first, second, third = (
+        [(round(b.y), round(b.x - 28.0)) for b in bars(page)]
+        for page in pages("flagged", ecg(("II", "V1", "V2", *LEADS_12[2:4], "V5"), 15.0))[:3]
+    )
+    assert first == [(64, 25), (67, 178), (124, 78)]
+    assert (second, third) == ([(94, 176)], [])
+
+
+def test_the_usual_page_has_no_empty_columns(pages):
+    (page,) = pages("flagged", ecg(seconds=9.5))
+    assert len([s for s in page.shapes if drawn(s)]) == 13
 
 
 def test_a_long_recording_has_a_last_page_and_says_so(pages):
@@ -222,8 +347,4 @@ def test_nothing_in_the_head_is_printed_over_something_else(exam, findings_of):
     review = Review(Decision.CONFIRM, Reviewer(None, None, "7", "Dr. " + "A" * 60), ISSUED)
     about = replace(exam, ecg=ecg())
     (page,) = sheets(assessed(about, findings_of("rhythm"), review, "final"))
-    head = [extent(s) for s in page.shapes if isinstance(s, Text) and s.y < 36]
-    for n, (left, top, right, bottom) in enumerate(head):
-        for other in head[n + 1 :]:
-            beside = right <= other[0] or other[2] <= left
-            assert beside or bottom <= other[1] or other[3] <= top
+    assert_apart([extent(s) for s in page.shapes if isinstance(s, Text) and s.y < 36])
