@@ -14,7 +14,7 @@ from tests.databases import new_database, postgres_database
 from tests.ecg_data import bxb, mitdb, nstdb, ptbxl_headers  # noqa: F401 - fixtures for every folder
 from tests.fhir_server import fhir_server  # noqa: F401 - a fixture for every folder
 from tests.kafka_broker import kafka_cluster  # noqa: F401 - a fixture for every folder
-from tests.ports import closed_port  # noqa: F401 - a fixture for every folder
+from tests.ports import closed_port, silent_port  # noqa: F401 - fixtures for every folder
 
 # In identifying fields of what the tests send; whatever any test logs is searched for it.
 CANARY = "ZZCANARY"

@@ -38,6 +38,14 @@ def _nobody_listens(port):
 
 
 @pytest.fixture
+def silent_port():
+    """A port of which nothing comes back, as behind a firewall: connections are never made."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first:
+        first.connect(full.getsockname())  # fills the queue; the system drops what comes next
+        yield full.getsockname()[1]
+
+
+@pytest.fixture
 def closed_port():
     """A port where nobody listens, and nobody can while the test runs."""
     with socket.socket() as held:

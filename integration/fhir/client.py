@@ -10,7 +10,7 @@ is another one than we think, is the administrator's to mend.
 |----------------------------------------------------|----------|------------------------------|
 | 2xx, every entry 2xx                               | -        | -                            |
 | no connection, broken connection, bad certificate  | TryLater | `destination-unreachable`    |
-| too slow                                           | TryLater | `destination-timeout`        |
+| a connection, but too slow an answer               | TryLater | `destination-timeout`        |
 | 429, 502, 503, 504                                 | TryLater | `destination-unavailable`    |
 | 408, 409, 425, every other 5xx                     | TryLater | `destination-busy`           |
 | 2xx, but no readable transaction-response          | TryLater | `destination-answer-invalid` |
@@ -198,7 +198,7 @@ class FhirClient:
         try:
             with self._http.stream(method, url, content=content, headers=headers) as response:
                 return response, b"".join(self._limited(response))
-        except httpx.TimeoutException:
+        except (httpx.ReadTimeout, httpx.WriteTimeout):
             raise TryLater(
                 "destination-timeout", f"no answer within {self._timeout_s:g} s"
             ) from None

@@ -7,7 +7,7 @@ answer that comes late can never be taken for the answer to another message.
 |---------------------------------------------|----------|------------------------------|
 | AA or CA for our control id                 | -        | -                            |
 | no connection, broken, bad certificate      | TryLater | `destination-unreachable`    |
-| nothing in time                             | TryLater | `destination-timeout`        |
+| a connection, but nothing in time           | TryLater | `destination-timeout`        |
 | CE: it could not be kept there              | TryLater | `destination-busy`           |
 | unreadable, or for another control id       | TryLater | `destination-answer-invalid` |
 | AE, AR, CR                                  | Refused  | `destination-refused`        |
@@ -55,14 +55,22 @@ class OruDestination:
 
     def _exchange(self, raw: bytes) -> Acknowledgement:
         try:
-            with self._connect() as client:
+            client = self._connect()
+        except OSError as error:
+            raise _unreachable(error) from None
+        try:
+            with client:
                 return read_acknowledgement(client.exchange(raw))
         except TimeoutError:
             raise TryLater("destination-timeout", "no answer in time") from None
         except OSError as error:
-            raise TryLater("destination-unreachable", type(error).__name__) from None
+            raise _unreachable(error) from None
         except Refused:
             raise TryLater("destination-answer-invalid", "the answer cannot be read") from None
+
+
+def _unreachable(error: OSError) -> TryLater:
+    return TryLater("destination-unreachable", type(error).__name__)
 
 
 def _told(answer: Acknowledgement) -> str:

@@ -400,6 +400,13 @@ def test_server_that_is_down(scripted, bundle):
     assert caught.value.retry_after_s is None
 
 
+def test_server_that_a_firewall_hides(bundle, silent_port):
+    client = FhirClient(f"http://127.0.0.1:{silent_port}", timeout_s=0.2)
+    with pytest.raises(TryLater, match="destination-unreachable: ConnectTimeout"):
+        client.post_transaction(bundle)
+    client.close()
+
+
 @pytest.mark.parametrize(
     "url", ["", "ehr.example/fhir", "ftp://ehr.example", "http://", "http://[::"]
 )

@@ -102,7 +102,9 @@ def test_everything_else_is_tried_again(bundle, answer, reason):
     assert later.value.reason == reason
 
 
-def test_nobody_listens(bundle, closed_port):
-    destination = OruDestination(lambda: MllpClient("127.0.0.1", closed_port), ENDS)
+@pytest.mark.parametrize("port", ["closed_port", "silent_port"])
+def test_nobody_listens(bundle, port, request):
+    there = request.getfixturevalue(port)
+    destination = OruDestination(lambda: MllpClient("127.0.0.1", there, 0.2), ENDS)
     with pytest.raises(TryLater, match="destination-unreachable"):
         destination.send(bundle)
