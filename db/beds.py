@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import UUID, uuid5
 
-from sqlalchemy import bindparam, exists, insert, select, update
+from sqlalchemy import bindparam, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.clinical import BedMove
@@ -22,9 +22,21 @@ from model.stitch import MAX_PACKET_S
 
 # A discharge whose message was lost must not keep a bed for ever.
 _NEWS_LASTS = timedelta(days=30)
+_BEDS = 0x0042_4544_5300  # of PostgreSQL's advisory locks
 _NEW_MOVE = insert(BedMoveRow)
 _ANY_WAITS = select(exists().where(ExamRow.state == ExamState.UNASSOCIATED))
 _GIVE = update(ExamRow).where(ExamRow.id == bindparam("of"))
+
+
+def hold_beds(session: Session, *, moved: bool) -> None:
+    """Let moves and the ECGs that ask for a bed's patient see each other; at a transaction's start.
+
+    An ECG that finds no move and the move that finds no waiting ECG must not commit side by side:
+    who stores moves is alone, those who ask are so together. SQLite has one writer in any case.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        lock = func.pg_advisory_xact_lock if moved else func.pg_advisory_xact_lock_shared
+        session.execute(select(lock(_BEDS)))
 
 
 def add_moves(session: Session, message: NewMessage, moves: Sequence[BedMove]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Executable, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from db.beds import add_moves, associate, patient_in
+from db.beds import add_moves, associate, hold_beds, patient_in
 from db.clinical import Incoming
 from db.columns import LABEL_LENGTH
 from db.compress import expand
@@ -78,7 +78,15 @@ class Messages(Sessions):
             self._room.check()
         # Compressed before the transaction: SQLite has one writer at a time.
         jobs = [self._storing(one, rung=rung) for one in incoming]
-        return self._commit(lambda session: [job(session) for job in jobs])
+        moved = any(one.clinical.moves for one in incoming)
+        asks = any(exam.patient is None for one in incoming for exam in one.exams)
+
+        def store(session: Session) -> list[Receipt]:
+            if moved or asks:
+                hold_beds(session, moved=moved)
+            return [job(session) for job in jobs]
+
+        return self._commit(store)
 
     def answers_to(self, protocol: str, control_id: str) -> tuple[bytes, ...]:
         """Return what the messages of this control id were answered that were taken.

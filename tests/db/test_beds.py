@@ -1,3 +1,5 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import permutations
@@ -10,6 +12,7 @@ from db.errors import NotFound
 from db.records import Bed, ExamState, MessageState, NewExam, PatientRef
 from db.streaming import Stream
 from tests.db.conftest import NOW
+from tests.patience import PATIENCE_S
 
 ANNA, BERT = PatientRef("ANNA", "HOSP"), PatientRef("BERT", "HOSP")
 BED, NEXT = Bed("ICU^1^1", "HOSP"), Bed("ICU^1^2", "HOSP")
@@ -164,6 +167,26 @@ def test_many_wait_and_each_gets_its_own(store, admitted, recorded):
     assert store.status(NOW).exams["unassociated"] == 1
     with pytest.raises(NotFound):
         store.load_exam(other)
+
+
+def test_an_ecg_and_its_admission_at_the_same_time(store, admitted, recorded, monkeypatch):
+    inserted, committed = threading.Event(), threading.Event()
+
+    def paused(*_):  # between an ECG's insertion and its commit
+        if not inserted.is_set():
+            inserted.set()
+            committed.wait(PATIENCE_S)
+
+    monkeypatch.setattr("db.messages.add_results", paused)
+    with ThreadPoolExecutor(2) as pool:
+        ecg = pool.submit(recorded)
+        assert inserted.wait(PATIENCE_S)
+        admission = pool.submit(admitted, move(ANNA, 0))
+        wait([admission], timeout=0.3)
+        committed.set()
+        exam_id, _ = ecg.result()
+        admission.result()
+    assert store.load_exam(exam_id).patient == ANNA
 
 
 def test_a_monitors_packet_goes_to_its_stream_next(store, admitted, recorded, ecg):
