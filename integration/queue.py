@@ -9,9 +9,11 @@ worker's own memory. (kombu's queue of files was tried: its readers meet half-wr
 import logging
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.exceptions import OperationalError
 
@@ -113,20 +115,33 @@ def ring_now(celery: Celery, task: str, *ids: UUID) -> None:
     """Put one task into the queue; that of scoring takes several ids.
 
     Raises:
-        OperationalError: the broker cannot be reached.
+        OperationalError: the broker cannot be reached, or does not let us in.
     """
-    celery.send_task(task, args=[str(id_) for id_ in ids], retry=False)
+    with _faults():
+        celery.send_task(task, args=[str(id_) for id_ in ids], retry=False)
 
 
 def queue_depth(celery: Celery) -> int:
     """Return how many tasks wait in the queue.
 
     Raises:
-        OperationalError: the broker cannot be reached.
+        OperationalError: the broker cannot be reached, or does not let us in.
     """
-    with celery.connection_for_write() as connection:
+    with _faults(), celery.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, timeout=4)
         try:
             return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
         except connection.channel_errors:  # nobody has declared it yet
             return 0
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Raise as OperationalError also what kombu holds for final: a refusal by RabbitMQ.
+
+    A limit of connections or a virtual host that is down ends some day.
+    """
+    try:
+        yield
+    except AMQPError as error:
+        raise OperationalError(type(error).__name__) from error

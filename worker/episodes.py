@@ -7,7 +7,7 @@ made from, or is not stored; and what is stored, alert and version together, is 
 import logging
 from datetime import datetime
 
-from db.errors import VersionConflict
+from db.errors import Corrupt, NotFound, VersionConflict
 from db.reviews import ReportStatus
 from db.store import Store
 from db.streaming import Episode
@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 def tell_episodes(store: Store, critical: CriticalSettings, now: datetime, limit: int = 50) -> int:
     """Let reports say, once each, that their episode is critical, and that it ended.
 
-    A report that a clinician has decided on stays as it is.
+    A report that a clinician has decided on stays as it is; so does one that cannot be made anew,
+    because the samples of the onset are gone or do not decode, and it keeps no other waiting.
 
     Returns:
         How many versions it took.
@@ -35,6 +36,8 @@ def tell_episodes(store: Store, critical: CriticalSettings, now: datetime, limit
             told += _tell(store, episode, critical, now)
         except VersionConflict:  # what another one's version leaves to be told is told next time
             continue
+        except (NotFound, Corrupt) as error:
+            _log.error("episode not told id=%s reason=%s", episode.exam_id, error.reason)
         if episode.course.ended:
             store.note_end_told(episode.id)
     return told

@@ -3,7 +3,7 @@
 import logging
 from datetime import datetime
 
-from db.errors import NotFound, VersionConflict
+from db.errors import Corrupt, NotFound, VersionConflict
 from db.store import Store
 from db.versions import NewVersion
 from integration.fhir.revision import escalated
@@ -16,13 +16,16 @@ def escalate_once(store: Store, now: datetime) -> int:
     """Escalate what is due; return how many. Any number of workers may do so at once."""
     done = 0
     for exam_id in store.unanswered_alerts(now, _BATCH):
-        newest = store.read_report(exam_id)
-        bundle = escalated(newest, now)
-        new = NewVersion(newest.status, now, bundle, "worker", escalates=True)
         try:
+            newest = store.read_report(exam_id)
+            bundle = escalated(newest, now)
+            new = NewVersion(newest.status, now, bundle, "worker", escalates=True)
             store.add_version(exam_id, new, expected=newest.version)
         except (VersionConflict, NotFound):
             continue  # answered, or escalated by another worker, just now
+        except Corrupt as error:
+            _log.error("critical finding not told again id=%s reason=%s", exam_id, error.reason)
+            continue
         done += 1
         _log.warning("critical finding not answered id=%s", exam_id)
     return done

@@ -7,7 +7,7 @@ once: the store hands each waiting row to one of them per grace period.
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -33,6 +33,7 @@ STREAMS_S = 0.25
 PACKETS = 2_000  # given to their streams in one transaction
 STREAM_LEASE_S = 60.0  # a stream this long without a word from its task is rung again
 HEAD_TOLD_S = 600.0
+BROKEN_S = 1.0  # after a chore that broke: one that always does shall not fill the log
 _log = logging.getLogger(__name__)
 
 
@@ -125,10 +126,9 @@ class Sweeper(threading.Thread):
         super().__init__(name="sweep", daemon=True)
         self._store = store
         self._doorbell = doorbell
-        self._interval_s = interval_s
-        self._grace_s = grace_s
-        self._upkeep_at = self._head_at = self._streams_at = 0.0
-        self._first_grace_s = first_grace_s
+        self._interval_s = self._wait_s = interval_s
+        self._grace_s, self._later_grace_s = first_grace_s, grace_s
+        self._upkeep_at = self._head_at = self._streams_at = self._ring_at = 0.0
         self._critical = critical
         self._heartbeat = heartbeat
         self._silent = silent
@@ -136,45 +136,62 @@ class Sweeper(threading.Thread):
 
     def run(self) -> None:
         """Sweep until stopped; whatever fails is tried again at the next round."""
-        grace_s = self._first_grace_s
-        due_at = 0.0
         while not self._ending.is_set():
-            wait_s = self._interval_s
             if self._heartbeat is not None:
                 self._heartbeat.beat()
+            self._round()
+            self._ending.wait(min(self._wait_s, STREAMS_S))
+
+    def _round(self) -> None:
+        """Do what is due; an outage ends the round, one chore that breaks does not."""
+        for chore in self._due():
             try:
-                self._upkeep()
-                if time.monotonic() >= self._streams_at:
-                    sweep_streams(self._store, self._doorbell)
-                    self._streams_at = time.monotonic() + STREAMS_S
-                if time.monotonic() >= due_at:
-                    due_at = time.monotonic() + self._interval_s
-                    if swept := sweep_once(
-                        self._store, self._doorbell, grace_s, silent=self._silent
-                    ):
-                        _log.debug("swept count=%d", swept)
-                if sweep_backlog(self._store, self._doorbell, grace_s):
-                    wait_s = min(wait_s, BACKLOG_EVERY_S)
-                grace_s = self._grace_s
+                chore()
             except StoreUnavailable as error:
                 _log.warning("sweep put off reason=%s", error.reason)
+                return
             except (OperationalError, OSError) as error:
                 _log.warning("sweep put off error=%s", type(error).__name__)
-            self._ending.wait(min(wait_s, STREAMS_S))
+                return
+            except Exception:  # noqa: BLE001 - without this thread nothing would be rung any more
+                _log.exception("sweep broke")
+                self._ending.wait(BROKEN_S)
 
-    def _upkeep(self) -> None:
-        """Tell news of episodes, escalate what nobody answers, seal the log; once a second."""
-        if time.monotonic() < self._upkeep_at:
-            return
-        now = datetime.now(UTC)
-        tell_episodes(self._store, self._critical, now)
-        escalate_once(self._store, now)
+    def _due(self) -> Iterator[Callable[[], None]]:
+        """Yield the chores that are due; one that an outage ends stays so."""
+        if time.monotonic() >= self._upkeep_at:
+            yield from (self._tell_episodes, self._escalate, self._seal)
+            self._upkeep_at = time.monotonic() + UPKEEP_S
+        if time.monotonic() >= self._streams_at:
+            yield self._sweep_streams
+            self._streams_at = time.monotonic() + STREAMS_S
+        yield self._sweep
+
+    def _tell_episodes(self) -> None:
+        tell_episodes(self._store, self._critical, datetime.now(UTC))
+
+    def _escalate(self) -> None:
+        escalate_once(self._store, datetime.now(UTC))
+
+    def _seal(self) -> None:
         sealed = self._store.seal_audit()
         if sealed and time.monotonic() >= self._head_at:
             # Kept with the logs, elsewhere, it shows whether the chain's end was cut off.
             _log.info("audit head number=%d sha256=%s", *self._store.audit_head())
             self._head_at = time.monotonic() + HEAD_TOLD_S
-        self._upkeep_at = time.monotonic() + UPKEEP_S
+
+    def _sweep_streams(self) -> None:
+        sweep_streams(self._store, self._doorbell)
+
+    def _sweep(self) -> None:
+        store, doorbell = self._store, self._doorbell
+        if time.monotonic() >= self._ring_at:
+            self._ring_at = time.monotonic() + self._interval_s
+            if swept := sweep_once(store, doorbell, self._grace_s, silent=self._silent):
+                _log.debug("swept count=%d", swept)
+        busy = sweep_backlog(store, doorbell, self._grace_s)
+        self._wait_s = min(self._interval_s, BACKLOG_EVERY_S) if busy else self._interval_s
+        self._grace_s = self._later_grace_s
 
     def stop(self) -> None:
         """End after the round under way."""

@@ -2,6 +2,7 @@ import json
 from uuid import UUID, uuid4
 
 import pytest
+from amqp.exceptions import AccessRefused, NotAllowed
 from kombu.exceptions import OperationalError
 
 from integration.config import Settings
@@ -71,6 +72,21 @@ def test_a_ring_that_must_arrive_says_when_it_cannot():
         ring_now(celery, SCORE, uuid4())
     with pytest.raises(OperationalError):
         queue_depth(celery)
+
+
+@pytest.mark.parametrize("refusal", [AccessRefused, NotAllowed])
+def test_a_broker_that_does_not_let_us_in_is_one_that_is_away(celery, monkeypatch, caplog, refusal):
+    def refuse(*_, **__):
+        raise refusal("connection limit reached")
+
+    monkeypatch.setattr(celery, "send_task", refuse)
+    monkeypatch.setattr(celery, "connection_for_write", refuse)
+    with pytest.raises(OperationalError):
+        queue_depth(celery)
+    bell = Bell(celery)
+    bell.ring(SCORE, [UUID(int=1), UUID(int=2)])
+    bell.close(PATIENCE_S)
+    assert caplog.text.count("ring lost") == 2
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import delete
 
 from db.reviews import Decision, ReportStatus, Review, Reviewer
+from db.tables import WaveformRow
 from integration.fhir.acknowledging import alerts_of
 from integration.hl7v2.report import Endpoints, encode_report
 from integration.review import Reviews
@@ -67,6 +69,20 @@ def test_what_a_clinician_has_decided_on_stays_as_it_is(site, store):
     own.read(260)
     assert tell_episodes(store, USUAL, at(260)) == 0
     assert store.read_report(exam_id).status is ReportStatus.FINAL
+
+
+def test_an_episode_without_its_onsets_samples_keeps_no_other_from_being_told(site, store):
+    own = site(Beating(af=((50, 130),)))
+    (damaged,) = own.watch(0, 120)
+    with store._writing() as session:
+        session.execute(delete(WaveformRow).where(WaveformRow.exam_id == damaged))
+    own.watch(120, 260)
+    own.arrive(FLAT, range(260), patient="P2")
+    (other,) = own.read(260)
+    assert len(store.untold_ends(10)) == 2
+    assert tell_episodes(store, USUAL, at(260)) == 1
+    assert store.untold_ends(10) == ()
+    assert [len(store.versions_of(id_)) for id_ in (damaged, other)] == [1, 2]
 
 
 def test_a_signal_that_is_lost_ends_an_episode_where_it_was_last_seen(site, store):

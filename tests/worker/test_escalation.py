@@ -1,8 +1,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
+from db.errors import Corrupt
 from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.critical import CriticalSettings
 from integration.review import Reviews
@@ -50,6 +52,20 @@ def test_what_is_answered_is_not(store, critical):
     made = Reviews(store, None).decide(critical, review, actor="ehr")
     assert alerts(made) == ["completed"]
     assert escalate_once(store, datetime.now(UTC) + 20 * MINUTE) == 0
+
+
+def test_a_report_that_cannot_be_read_keeps_no_other_from_being_told(store, critical, monkeypatch):
+    damaged, read = UUID(int=1), store.read_report
+
+    def reading(exam_id):
+        if exam_id == damaged:
+            raise Corrupt("sealed-value-corrupt", "changed")
+        return read(exam_id)
+
+    monkeypatch.setattr(store, "read_report", reading)
+    monkeypatch.setattr(store, "unanswered_alerts", lambda *_: (damaged, critical))
+    assert escalate_once(store, datetime.now(UTC) + 20 * MINUTE) == 1
+    assert store.read_report(critical).version == 2
 
 
 def test_who_is_second_leaves_it(store, critical, monkeypatch):

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from amqp.exceptions import AccessRefused
 from kombu.exceptions import OperationalError
 
 from db.clinical import Incoming
@@ -119,7 +120,13 @@ def test_two_sweeps_at_once_ring_each_exam_once(store, received, bell):
 
 
 @pytest.mark.parametrize(
-    "fault", [StoreUnavailable("store-unavailable", "down"), OperationalError(), OSError()]
+    "fault",
+    [
+        StoreUnavailable("store-unavailable", "down"),
+        OperationalError(),
+        OSError(),
+        AccessRefused(),
+    ],
 )
 def test_the_sweeper_survives_what_it_depends_on(store, received, bell, fault, tmp_path):
     exam_id: UUID = received()
@@ -144,6 +151,26 @@ def test_the_sweeper_survives_what_it_depends_on(store, received, bell, fault, t
     assert not sweeper.is_alive()
     assert bell.rung == [(SCORE, exam_id)]
     assert (tmp_path / "alive").exists()
+
+
+def test_a_chore_that_breaks_keeps_no_other_from_being_done(
+    store, received, bell, monkeypatch, caplog
+):
+    def broken(*_):
+        raise KeyError("an episode")
+
+    for name in ("tell_episodes", "escalate_once", "sweep_streams"):
+        monkeypatch.setattr(sweep, name, broken)
+    monkeypatch.setattr(sweep, "BROKEN_S", 0.0)
+    exam_id = received()
+    sweeper = Sweeper(store, bell.doorbell, **EVERY, first_grace_s=0)
+    sweeper.start()
+    wait_for(lambda: bell.rung, "a ring")
+    assert sweeper.is_alive()
+    sweeper.stop()
+    sweeper.join(PATIENCE_S)
+    assert bell.rung == [(SCORE, exam_id)]
+    assert caplog.text.count("sweep broke") >= 3
 
 
 def test_an_archive_fills_the_queue_a_little_and_never_before_what_is_live(store, received, bell):
