@@ -4,10 +4,11 @@ A message's row, its hash, its answer and its exams' states stay, so that a mess
 after its bytes are gone is still the same message and makes no second ECG. What goes: the bytes of
 messages, the samples of ECGs, assessments with their reports, refused messages as a whole, and of
 continuous recordings the samples and windows; their episodes stay, with the ECGs that tell of them.
-Errors have a period of their own, because they are wanted for longer.
+Errors have a period of their own, because they are wanted for longer. Of ECGs that belong to one
+message each goes by its own age and state; the message's bytes stay for the last of them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -32,6 +33,9 @@ _GONE = b""  # stands where a message's bytes were; what shrink returns is never
 _ENDED = (ExamState.DELIVERED, ExamState.UNSCORABLE, ExamState.STITCHED)
 _HALTED = (ExamState.FAILED, ExamState.UNDELIVERABLE)
 
+_Rows = Select[*tuple[Any, ...]]
+_Take = Callable[[Session, Sequence[UUID]], None]
+
 
 @dataclass(frozen=True)
 class Periods:
@@ -52,7 +56,7 @@ class Pruned:
     messages: int = 0
     waveforms: int = 0
     assessments: int = 0
-    errors: int = 0
+    errors: int = 0  # refused messages; samples of halted ECGs; bytes of the messages of those
     audit: int = 0
     recordings: int = 0  # packets
 
@@ -81,16 +85,10 @@ class Retention(Audit):
         """Return how many `prune` would take; nothing is changed."""
         counts: dict[str, int] = {}
         with self._reading() as session:
-            held = _held_by(session)
             for kind, period in _given(periods):
-                before = now - period
-                rows = (
-                    _due_packets(session, before)
-                    if kind == "recordings"
-                    else _due(kind, before, held)
-                )
-                due = rows.subquery()
-                counts[kind] = session.scalars(select(func.count()).select_from(due)).one()
+                due = [rows.subquery() for rows in _due_rows(session, kind, now - period)]
+                counted = (select(func.count()).select_from(rows) for rows in due)
+                counts[kind] = sum(session.scalars(count).one() for count in counted)
         return Pruned(**counts)
 
     def prune(
@@ -128,11 +126,11 @@ class Retention(Audit):
         with self._writing() as session:
             if kind == "recordings":
                 return _take_packets(session, before)
-            rows = _due(kind, before, _held_by(session))
-            ids = session.scalars(rows.limit(_PIECE)).all()
-            if ids:
-                _TAKE[kind](session, ids)
-        return len(ids)
+            for rows, take in _due(kind, before, _held_by(session)):
+                if ids := session.scalars(rows.limit(_PIECE)).all():
+                    take(session, ids)
+                    return len(ids)
+        return 0
 
     def add_hold(self, hold: Hold) -> None:
         """Record a hold, also in the audit log."""
@@ -198,29 +196,53 @@ def _given(periods: Periods) -> list[tuple[str, timedelta]]:
     return [(kind, period) for kind, period in values if period is not None]
 
 
-def _due(kind: str, before: datetime, held: ColumnElement[bool]) -> Select[Any]:
-    """Return a select of the ids of what is past its time."""
-    open_exams = select(ExamRow.message_id).where(or_(ExamRow.state.not_in(_ENDED), held))
-    halted = select(ExamRow.message_id).where(ExamRow.state.in_(_HALTED), ~held)
-    still_open = select(ExamRow.message_id).where(
-        or_(ExamRow.state.not_in([*_ENDED, *_HALTED]), held)
-    )
+def _due_rows(session: Session, kind: str, before: datetime) -> list[_Rows]:
+    """Return selects of what is past its time."""
+    match kind:
+        case "recordings":
+            return [_due_packets(session, before)]
+        case "audit":
+            return [select(AuditRow.id).where(AuditRow.at < before, AuditRow.number.is_not(None))]
+        case _:
+            return [rows for rows, _ in _due(kind, before, _held_by(session))]
+
+
+def _due(kind: str, before: datetime, held: ColumnElement[bool]) -> list[tuple[_Rows, _Take]]:
+    """Return selects of the ids of what is past its time, each with what takes them."""
+    ended, halted = _past(_ENDED, before, held), _past(_HALTED, before, held)
     old = MessageRow.received_at < before
     there = MessageRow.raw != _GONE
     refused = MessageRow.state == MessageState.REFUSED
-    past = and_(ExamRow.received_at < before, ~held, ExamRow.state.in_(_ENDED), ~_on_its_way())
     match kind:
         case "messages":
-            kept = MessageRow.id.not_in(open_exams)
-            return select(MessageRow.id).where(old, there, ~refused, kept)
-        case "waveforms" | "assessments":
-            table = WaveformRow if kind == "waveforms" else AssessmentRow
-            return select(table.exam_id).join(ExamRow, ExamRow.id == table.exam_id).where(past)
-        case "errors":
-            ours = and_(MessageRow.id.in_(halted), MessageRow.id.not_in(still_open))
-            return select(MessageRow.id).where(old, or_(refused, and_(ours, there)))
-        case _:
-            return select(AuditRow.id).where(AuditRow.at < before, AuditRow.number.is_not(None))
+            kept = select(ExamRow.message_id).where(or_(ExamRow.state.not_in(_ENDED), held))
+            idle = MessageRow.id.not_in(kept)
+            return [(select(MessageRow.id).where(old, there, ~refused, idle), _take_raw)]
+        case "waveforms":
+            return [(_of_exams(WaveformRow, ended), _take_waveforms)]
+        case "assessments":
+            return [(_of_exams(AssessmentRow, ended), _take_assessments)]
+        case _:  # errors
+            theirs = MessageRow.id.in_(select(ExamRow.message_id).where(halted))
+            wanted = select(ExamRow.id).where(
+                ExamRow.message_id == MessageRow.id, ~or_(ended, halted)
+            )
+            return [
+                (select(MessageRow.id).where(old, refused), _take_refused),
+                (_of_exams(WaveformRow, halted), _take_waveforms),
+                (select(MessageRow.id).where(there, theirs, ~wanted.exists()), _take_raw),
+            ]
+
+
+def _past(
+    states: Sequence[ExamState], before: datetime, held: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    """Whether an exam in one of these states is past its time."""
+    return and_(ExamRow.received_at < before, ~held, ExamRow.state.in_(states), ~_on_its_way())
+
+
+def _of_exams(table: type[WaveformRow | AssessmentRow], which: ColumnElement[bool]) -> Select[UUID]:
+    return select(table.exam_id).join(ExamRow, ExamRow.id == table.exam_id).where(which)
 
 
 def _held_by(session: Session) -> ColumnElement[bool]:
@@ -275,34 +297,19 @@ def _on_its_way() -> ColumnElement[bool]:
     return pending.exists()
 
 
-def _take_raw(session: Session, ids: Any) -> None:  # noqa: ANN401 - a list of ids
+def _take_raw(session: Session, ids: Sequence[UUID]) -> None:
     session.execute(update(MessageRow).where(MessageRow.id.in_(ids)).values(raw=_GONE))
 
 
-def _take_waveforms(session: Session, ids: Any) -> None:  # noqa: ANN401
+def _take_waveforms(session: Session, ids: Sequence[UUID]) -> None:
     session.execute(delete(WaveformRow).where(WaveformRow.exam_id.in_(ids)))
 
 
-def _take_assessments(session: Session, ids: Any) -> None:  # noqa: ANN401
+def _take_assessments(session: Session, ids: Sequence[UUID]) -> None:
     for table in (DeliveryRow, ReportRow, AssessmentRow, AlertRow):
         session.execute(delete(table).where(table.exam_id.in_(ids)))
 
 
-def _take_errors(session: Session, ids: Any) -> None:  # noqa: ANN401
-    refused = select(MessageRow.id).where(
-        MessageRow.id.in_(ids), MessageRow.state == MessageState.REFUSED
-    )
-    gone = session.scalars(refused).all()
-    session.execute(delete(DiscardRow).where(DiscardRow.subject_id.in_(gone)))
-    session.execute(delete(MessageRow).where(MessageRow.id.in_(gone)))
-    _take_raw(session, ids)
-    exams = select(ExamRow.id).where(ExamRow.message_id.in_(ids))
-    session.execute(delete(WaveformRow).where(WaveformRow.exam_id.in_(exams)))
-
-
-_TAKE: dict[str, Callable[[Session, Any], None]] = {
-    "messages": _take_raw,
-    "waveforms": _take_waveforms,
-    "assessments": _take_assessments,
-    "errors": _take_errors,
-}
+def _take_refused(session: Session, ids: Sequence[UUID]) -> None:
+    session.execute(delete(DiscardRow).where(DiscardRow.subject_id.in_(ids)))
+    session.execute(delete(MessageRow).where(MessageRow.id.in_(ids)))

@@ -2,19 +2,20 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from db.audit import AuditEntry, AuditKind
 from db.clinical import Incoming
 from db.errors import NotFound
 from db.records import MessageState
 from db.retention import Hold, Periods, Pruned
-from db.tables import DeliveryRow, ReportRow, WaveformRow
+from db.tables import DeliveryRow, ExamRow, ReportRow, WaveformRow
 from tests.db.conftest import NOW
 
 DAY = timedelta(days=1)
 LATER = NOW + 100 * DAY
 ALL = Periods(*[30 * DAY] * 6)
+ERRORS = Periods(errors=30 * DAY)
 
 
 @pytest.fixture
@@ -80,10 +81,57 @@ def test_errors_go_by_their_own_period_and_never_with_the_rest(store, received, 
     rest = Periods(messages=DAY, waveforms=DAY, assessments=DAY, audit=DAY)
     assert store.prune(rest, LATER, "admin").errors == 0
     assert store.message_raw(refused.id) == b"MSH|..."
-    assert store.prune(Periods(errors=30 * DAY), LATER, "admin") == Pruned(errors=2)
+    assert store.prune(ERRORS, LATER, "admin") == Pruned(errors=3)
     assert store.status(LATER).messages["refused"] == 0
     assert store.status(LATER).exams["failed"] == 1  # that it failed is still known
     assert rows(store, WaveformRow) == 0
+
+
+@pytest.fixture
+def pair(store, message, exam):
+    """Ids of two ECGs of one message, and the message's."""
+    sent = message("two")
+    incoming = Incoming(sent, MessageState.ACCEPTED, None, b"AA", [exam("4711"), exam("0815")])
+    return *store.accept(incoming).exam_ids, sent.id
+
+
+def test_an_error_takes_no_samples_with_it_but_its_own(store, pair, assessment):
+    failed, fine, message_id = pair
+    store.fail_exam(failed, "scoring-crashed")
+    assert store.prune(ERRORS, LATER, "admin") == Pruned(errors=1)  # the other one still waits
+    assert store.message_raw(message_id) == b"MSH|..."
+    store.save_assessment(fine, assessment())
+    assert store.prune(ERRORS, LATER, "admin") == Pruned(errors=1)
+    assert store.load_exam(fine).id == fine
+    with pytest.raises(NotFound):
+        store.load_exam(failed)
+    with pytest.raises(NotFound):
+        store.message_raw(message_id)
+
+
+def test_an_error_is_as_old_as_its_ecg_whatever_it_came_with(store, pair):
+    """An episode belongs to the packet that its recording began with, maybe months before."""
+    *both, message_id = pair
+    for exam_id in both:
+        store.fail_exam(exam_id, "scoring-crashed")
+    old, young = both
+    with store._writing() as session:
+        session.execute(update(ExamRow).where(ExamRow.id == young).values(received_at=LATER))
+    assert store.prune(ERRORS, LATER + DAY, "admin") == Pruned(errors=1)
+    assert store.load_exam(young).id == young
+    assert store.message_raw(message_id) == b"MSH|..."
+    with pytest.raises(NotFound):
+        store.load_exam(old)
+    assert store.prunable(ERRORS, LATER + 31 * DAY) == Pruned(errors=2)
+    assert store.prune(ERRORS, LATER + 31 * DAY, "admin") == Pruned(errors=2)
+
+
+def test_a_report_that_one_destination_refused_may_be_on_its_way_to_another(
+    store, received, assessment
+):
+    refused, _ = store.save_assessment(received(), assessment("fhir", "his"))
+    store.record_undeliverable(refused, "422")
+    assert store.prune(ERRORS, LATER, "admin") == Pruned()
 
 
 @pytest.mark.parametrize("by", ["patient", "ecg"])
