@@ -34,6 +34,8 @@ from db.sessions import Sessions
 from db.tables import AssessmentRow, ExamRow, ReportRow, WaveformRow
 from model.findings import Findings, Quality
 
+SAMPLES_GONE = "samples-gone"
+
 
 class Exams(Sessions):
     """Exams."""
@@ -89,7 +91,7 @@ class Exams(Sessions):
     def begin_scoring(self, exam_id: UUID) -> Exam | None:
         """Count one more attempt and return the exam; None when it does not wait for scoring.
 
-        An exam whose samples do not decode any more ends here, as failed.
+        An exam whose samples are gone or do not decode any more ends here, as failed.
         """
         begun = self._begin(ExamRow.id == exam_id)
         return begun[0] if begun else None
@@ -117,6 +119,8 @@ class Exams(Sessions):
         with self._writing() as session:
             ids = session.scalars(counted).all()
             rows = session.execute(_with_waveforms(ids)).all() if ids else []
+        for exam_id in set(ids) - {row.id for row, _ in rows}:
+            self.fail_exam(exam_id, SAMPLES_GONE)
         begun = []
         for row, waveform in rows:
             try:

@@ -22,7 +22,7 @@ from db.filters import Filter, Subject, matching, nameless
 from db.records import DeliveryState, ExamState, MessageState
 from db.sealed import Sealed
 from db.sessions import Sessions
-from db.tables import DeliveryRow, ExamRow, MessageRow
+from db.tables import DeliveryRow, ExamRow, MessageRow, WaveformRow
 from db.upkeep_tables import DiscardRow, ReplayRow
 
 
@@ -30,7 +30,7 @@ class Stage(StrEnum):
     """Which step is done again."""
 
     DECODE = "decode"  # of messages that were refused: read them anew
-    SCORE = "score"  # of ECGs that failed: let a worker have them again
+    SCORE = "score"  # of ECGs that failed and are still whole: let a worker have them again
     DELIVER = "deliver"  # of reports that did not arrive: send them again now
 
     @property
@@ -218,10 +218,13 @@ class Replays(Sessions):
             return session.scalar(changed) is not None
 
     def score_again(self, exam_ids: Sequence[UUID]) -> tuple[UUID, ...]:
-        """Let failed exams wait for a worker again; return those that do."""
+        """Let failed exams wait for a worker again; return those that do.
+
+        Those whose samples are past their period stay failed: no worker could score them.
+        """
         waiting = (
             update(ExamRow)
-            .where(ExamRow.id.in_(exam_ids), ExamRow.state == ExamState.FAILED)
+            .where(ExamRow.id.in_(exam_ids), _failed_and_whole())
             .values(state=ExamState.RECEIVED, reason=None, attempts=0, rung_at=None)
             .returning(ExamRow.id)
         )
@@ -266,11 +269,16 @@ def _wanted(found: Filter, stage: Stage) -> tuple[InstrumentedAttribute[UUID], C
     key: InstrumentedAttribute[UUID]
     key, eligible = {
         Stage.DECODE: (MessageRow.id, MessageRow.state == MessageState.REFUSED),
-        Stage.SCORE: (ExamRow.id, ExamRow.state == ExamState.FAILED),
+        Stage.SCORE: (ExamRow.id, _failed_and_whole()),
         Stage.DELIVER: (DeliveryRow.id, _undelivered()),
     }[stage]
     discarded = select(DiscardRow.subject_id)
     return key, and_(eligible, matching(found, stage.subject), key.not_in(discarded))
+
+
+def _failed_and_whole() -> ColumnElement[bool]:
+    samples = select(WaveformRow.exam_id).where(WaveformRow.exam_id == ExamRow.id)
+    return and_(ExamRow.state == ExamState.FAILED, samples.exists())
 
 
 def _undelivered() -> ColumnElement[bool]:

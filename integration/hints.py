@@ -53,6 +53,8 @@ HINTS: dict[str, str] = {
     "overloaded": "More came than could be stored: add a listener or a faster database.",
     "internal-error": "Our fault: please report it with the log of this message's id.",
     "scoring-crashed": _SCORING,
+    "samples-gone": "Its samples are past their period (`[retention]`): discard it, or restore a "
+    "backup.",
     "stored-bytes-corrupt": "The database's own bytes are damaged: restore this row from a backup.",
     "waveform-corrupt": "The database's own bytes are damaged: restore this row from a backup.",
     "destination-denied": "It does not let us in: see token or keys, client, scopes, permissions; "

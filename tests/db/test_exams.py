@@ -7,12 +7,13 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.event import listen
 
 from db.clinical import Incoming
 from db.errors import Corrupt, NotFound, StoreUnavailable
 from db.records import MAX_IDENTIFIER, ExamState, MessageState
+from db.tables import WaveformRow
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -262,6 +263,15 @@ class TestScoring:
         assert (summary.state, summary.reason) == (ExamState.FAILED, "stored-bytes-corrupt")
         with pytest.raises(Corrupt):
             store.load_exam(exam_id)
+
+    def test_samples_that_are_gone_end_the_exam(self, store, received):
+        exam_id, good = received("1"), received("2")
+        with store._writing() as session:
+            session.execute(delete(WaveformRow).where(WaveformRow.exam_id == exam_id))
+        assert store.begin_scoring(exam_id) is None
+        assert store.begin_scoring(good).id == good
+        found = {one.id: (one.state, one.reason) for one in store.recent_exams(2)}
+        assert found[exam_id] == (ExamState.FAILED, "samples-gone")
 
     def test_together_only_short_ones_that_nobody_has_tried_are_begun(
         self, store, received, assessment

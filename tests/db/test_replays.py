@@ -9,6 +9,7 @@ from db.errors import NotFound
 from db.filters import parse_filter
 from db.records import DeliveryState, ExamState, MessageState
 from db.replays import Replay, ReplayState, Stage
+from db.retention import Periods
 from tests.db.conftest import NOW
 
 LATER = NOW + timedelta(hours=1)
@@ -43,6 +44,16 @@ def test_failed_exams_wait_for_a_worker_again_once(store, received):
     exam = store.load_exam(failed)
     assert (exam.state, exam.reason, exam.attempts) == (ExamState.RECEIVED, None, 0)
     assert failed in store.claim_waiting_exams(NOW, 10)
+
+
+def test_failed_exams_whose_samples_are_gone_stay_failed(store, received):
+    failed = received()
+    store.fail_exam(failed, "scoring-crashed")
+    day = timedelta(days=1)
+    store.prune(Periods(errors=day), NOW + 2 * day, "admin")
+    assert store.count_replayable(parse_filter(""), Stage.SCORE) == 0
+    assert store.score_again([failed]) == ()
+    assert store.status(NOW).exams["failed"] == 1
 
 
 def test_lost_deliveries_are_due_at_once_and_their_exams_no_more_lost(store, received, assessment):

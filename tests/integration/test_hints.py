@@ -13,7 +13,7 @@ def test_hints_are_of_reasons_that_exist():
     ours = {"scoring-crashed", "stored-bytes-corrupt", "waveform-corrupt", "undeliverable"}
     ours |= {"destination-denied", "destination-misconfigured", "token-refused"}
     ours |= {f"patient-{what}" for what in ("unknown-there", "ambiguous-there", "system-unknown")}
-    ours |= {"report-unsuitable", "destination-conflict"}
+    ours |= {"report-unsuitable", "destination-conflict", "samples-gone"}
     assert set(HINTS) <= set(ANSWERS) | ours | {"control-id-conflict"}
 
 
