@@ -102,10 +102,10 @@ class Deliveries(Sessions):
             if session.scalar(taken) is None:
                 _not_rung(session, delivery_id, now)
                 return None
+            if _supersede(session, delivery_id):
+                return None
             if not take_permit(session, destination, now, lease_s):
                 _give_back(session, delivery_id, now)
-                return None
-            if _supersede(session, delivery_id):
                 return None
             row, report = session.execute(
                 select(DeliveryRow, ReportRow.bundle)

@@ -3,6 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db.circuits import OPENS_AFTER, Circuit
+from db.reviews import ReportStatus
+from db.versions import NewVersion
 
 NOW = datetime(2026, 3, 1, 12, 1, tzinfo=UTC)
 
@@ -76,6 +78,17 @@ def test_one_that_looked_in_vain_is_followed_by_another_as_soon_as_the_first_one
     fail(store, 1, after(3))
     assert store.circuits()[0].open_until == after(7)
     assert store.claim_delivery(ids[1], after(7), 600) is not None
+
+
+def test_what_a_later_version_replaces_uses_up_no_permit(store, received, assessment):
+    exam_id = received()
+    (first,) = store.save_assessment(exam_id, assessment("ehr"))
+    assert store.claim_delivery(first, NOW, 60) is not None  # and its worker dies
+    fail(store, OPENS_AFTER)
+    new = NewVersion(ReportStatus.FINAL, after(1), {"resourceType": "Bundle"}, "ehr")
+    (second,) = store.add_version(exam_id, new, expected=1)
+    assert store.claim_delivery(first, after(61), 60) is None
+    assert store.claim_delivery(second, after(61), 60) is not None
 
 
 def test_what_was_asked_for_is_not_shortened_by_others(store):
