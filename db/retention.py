@@ -23,7 +23,7 @@ from db.engine import faults
 from db.errors import NotFound
 from db.records import DeliveryState, ExamState, MessageState
 from db.sealed import is_one_of, opened, sealed
-from db.stream_tables import ChunkRow, StreamRow, WindowRow
+from db.stream_tables import ChunkRow, EpisodeRow, StreamRow, WindowRow
 from db.streaming import StreamState
 from db.tables import AssessmentRow, DeliveryRow, ExamRow, MessageRow, ReportRow, WaveformRow
 from db.upkeep_tables import AlertRow, AuditRow, DiscardRow, HoldRow
@@ -238,7 +238,8 @@ def _past(
     states: Sequence[ExamState], before: datetime, held: ColumnElement[bool]
 ) -> ColumnElement[bool]:
     """Whether an exam in one of these states is past its time."""
-    return and_(ExamRow.received_at < before, ~held, ExamRow.state.in_(states), ~_on_its_way())
+    old = ExamRow.received_at < before
+    return and_(old, ~held, ExamRow.state.in_(states), ~_on_its_way(), ~_goes_on())
 
 
 def _of_exams(table: type[WaveformRow | AssessmentRow], which: ColumnElement[bool]) -> Select[UUID]:
@@ -295,6 +296,16 @@ def _on_its_way() -> ColumnElement[bool]:
         DeliveryRow.exam_id == ExamRow.id, DeliveryRow.state == DeliveryState.PENDING
     )
     return pending.exists()
+
+
+def _goes_on() -> ColumnElement[bool]:
+    """Whether the report on an exam will be made anew, to tell how its episode goes on or ended."""
+    episode = (
+        select(EpisodeRow.id)
+        .join(AssessmentRow, AssessmentRow.exam_id == EpisodeRow.exam_id)
+        .where(EpisodeRow.exam_id == ExamRow.id, EpisodeRow.told.is_(False))
+    )
+    return episode.exists()
 
 
 def _take_raw(session: Session, ids: Sequence[UUID]) -> None:

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete
 
+from db.errors import NotFound
+from db.retention import Periods
 from db.reviews import Decision, ReportStatus, Review, Reviewer
 from db.tables import WaveformRow
 from integration.fhir.acknowledging import alerts_of
@@ -69,6 +71,20 @@ def test_what_a_clinician_has_decided_on_stays_as_it_is(site, store):
     own.read(260)
     assert tell_episodes(store, USUAL, at(260)) == 0
     assert store.read_report(exam_id).status is ReportStatus.FINAL
+
+
+def test_an_episode_keeps_its_onsets_samples_until_its_end_is_told(store):
+    own = Site(store, Beating(af=((50, 130),)), destinations=())
+    (exam_id,) = own.watch(0, 120)
+    day = timedelta(days=1)
+    periods = Periods(waveforms=day, assessments=day)
+    store.prune(periods, at(0) + 9 * day, "admin")
+    own.watch(120, 260)
+    assert tell_episodes(store, USUAL, at(260)) == 1
+    store.prune(periods, at(0) + 9 * day, "admin")
+    with pytest.raises(NotFound):
+        store.load_exam(exam_id)
+    assert store.versions_of(exam_id) == ()
 
 
 def test_an_episode_without_its_onsets_samples_keeps_no_other_from_being_told(site, store):
