@@ -7,13 +7,12 @@ from itertools import islice
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from db.filters import parse_filter
 from integration.cli.access import needs
 from integration.cli.database import opened
 from integration.cli.progress import progress
+from integration.cli.tables import listing, screen
 from integration.comparison import Compared, compared
 from integration.replay import matching_exams
 from integration.security.roles import Role
@@ -86,8 +85,8 @@ def _plain(told: Sequence[Compared], selected: int) -> dict[str, object]:
 
 
 def _print(told: Sequence[Compared], selected: int) -> None:
-    console = Console(highlight=False)
-    table = Table("ECG", "now flagged", "no longer", "anomaly", "largest shift")
+    console = screen()
+    table = listing("ECG", "now flagged", "no longer", "anomaly", "largest shift", ids="ECG")
     for one in (one for one in told if one.changed):
         scores = (one.before.anomaly_score, one.after.anomaly_score)
         shown = ["-" if score is None else f"{score:.2f}" for score in scores]

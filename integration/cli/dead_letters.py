@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from db.audit import AuditEntry, AuditKind
 from db.dead_letters import Halted
@@ -18,6 +16,7 @@ from db.store import Store
 from integration.cli.access import actor_option, needs
 from integration.cli.database import opened
 from integration.cli.replay import replayer_of
+from integration.cli.tables import listing, screen
 from integration.hints import hint, hint_of_delivery
 from integration.security.roles import Role, account
 
@@ -44,7 +43,7 @@ def list_(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(g) | {"hint": _hint_of(g)} for g in groups], default=str))
         return
-    table = Table("what", "reason", "count", "newest", "example", "what helps")
+    table = listing("what", "reason", "count", "newest", "example", "what helps", ids="example")
     for group in groups:
         table.add_row(
             group.subject,
@@ -54,7 +53,7 @@ def list_(*, as_json: bool) -> None:
             str(group.example),
             _hint_of(group),
         )
-    Console().print(table if groups else "nothing has come to a halt")
+    screen().print(table if groups else "nothing has come to a halt")
 
 
 @dead_letters.command()

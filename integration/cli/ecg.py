@@ -10,8 +10,6 @@ from uuid import UUID
 
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
 
 from db.audit import AuditEntry, AuditKind
 from db.errors import NotFound
@@ -21,6 +19,7 @@ from integration.cli.access import needs
 from integration.cli.database import opened
 from integration.cli.progress import progress
 from integration.cli.status import exam_line
+from integration.cli.tables import listing, screen
 from integration.export import ENCODERS
 from integration.render import page_of
 from integration.replay import matching_exams
@@ -63,7 +62,7 @@ def list_(*, filter_: str, limit: int, count: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([exam_line(exam) for exam in exams]))
         return
-    table = Table("received", "sender", "control id", "state", "anomaly", "flagged", "id")
+    table = listing("received", "sender", "control id", "state", "anomaly", "flagged", "id")
     for exam in exams:
         findings = exam.findings
         score = findings.anomaly_score if findings else None
@@ -76,7 +75,7 @@ def list_(*, filter_: str, limit: int, count: bool, as_json: bool) -> None:
             " ".join(findings.flags) if findings else "",
             str(exam.id),
         )
-    Console(highlight=False).print(table if exams else "none")
+    screen().print(table if exams else "none")
 
 
 @ecg.command()

@@ -4,13 +4,12 @@ import json
 from dataclasses import asdict
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from db.keys import INDEX, SEAL, KeyUse
 from integration.cli.access import needs
 from integration.cli.database import opened
 from integration.cli.progress import by_ones, progress
+from integration.cli.tables import listing, screen
 from integration.security.keys import new_key
 from integration.security.roles import Role, account
 
@@ -44,10 +43,10 @@ def status(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(use) for use in uses]))
         return
-    table = Table("kind", "key", "values")
+    table = listing("kind", "key", "values")
     for use in uses:
         table.add_row(use.kind, use.id or "none: plain", str(use.count))
-    Console().print(table)
+    screen().print(table)
 
 
 @encryption.command()

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from db.leases import SourceState
 from db.store import Store
 from integration.cli.access import needs
+from integration.cli.tables import screen
 from integration.config import Settings, load_settings
 from integration.database import open_store
 from integration.security.roles import Role
@@ -68,9 +68,9 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _print(sources: list[dict[str, Any]]) -> None:
-    console = Console()
+    console = screen()
     if not sources:
-        console.print("no [sources.NAME] in the settings", markup=False)
+        console.print("no [sources.NAME] in the settings")
     for source in sources:
         table = Table("", "", title=f"{source['name']}: {source['base_url']}", title_justify="left")
         table.show_header = False

@@ -12,8 +12,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from db.imports import Import
 from db.records import BACKLOG, Lane
@@ -23,6 +21,7 @@ from integration.cli.access import actor_option, needs
 from integration.cli.database import opened
 from integration.cli.progress import progress
 from integration.cli.recordings import recordings
+from integration.cli.tables import listing, screen
 from integration.config import Settings
 from integration.security.roles import Role
 from integration.senders import senders_of
@@ -206,11 +205,11 @@ def _tell(
         told = {"import": None if dry_run else str(import_id), "seconds": round(seconds, 3)}
         click.echo(json.dumps(told | {"counts": dict(sorted(counts.items()))}))
         return
-    table = Table("outcome", "reason", "count")
+    table = listing("outcome", "reason", "count")
     for name, count in sorted(counts.items()):
         outcome, _, reason = name.partition(":")
         table.add_row(outcome, reason, str(count))
-    Console(highlight=False).print(table)
+    screen().print(table)
 
 
 def _tell_past(store: Store, *, as_json: bool) -> None:
@@ -229,10 +228,10 @@ def _tell_past(store: Store, *, as_json: bool) -> None:
         ]
         click.echo(json.dumps(lines))
         return
-    table = Table("at", "by", "paths", "finished", "counts")
+    table = listing("at", "by", "paths", "finished", "counts")
     for one in found:
         counts = ", ".join(f"{name} {n}" for name, n in sorted(one.counts.items()))
         done = f"{one.finished_at:%Y-%m-%d %H:%M}" if one.finished_at else "not yet"
         at = f"{one.created_at:%Y-%m-%d %H:%M}"
         table.add_row(at, one.actor, " ".join(one.paths), done, counts)
-    Console(highlight=False).print(table)
+    screen().print(table)

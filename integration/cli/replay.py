@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from db.filters import parse_filter
 from db.replays import Replay, ReplayState, Stage
@@ -19,6 +17,7 @@ from integration.cli.access import actor_option, needs
 from integration.cli.compare import compare
 from integration.cli.database import opened
 from integration.cli.progress import by_ones, progress
+from integration.cli.tables import listing, screen
 from integration.config import Settings
 from integration.fhir_intake import FhirIntake
 from integration.intake import Hl7Intake
@@ -136,7 +135,7 @@ def list_(*, last: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_plain(one) for one in found]))
         return
-    table = Table("id", "at", "by", "stage", "filter", "state", "matched", "done", "as before")
+    table = listing("id", "at", "by", "stage", "filter", "state", "matched", "done", "as before")
     for one in found:
         table.add_row(
             str(one.id),
@@ -147,7 +146,7 @@ def list_(*, last: int, as_json: bool) -> None:
             one.state,
             *(str(n) for n in (one.matched, one.succeeded, one.failed)),
         )
-    Console().print(table)
+    screen().print(table)
 
 
 @contextmanager

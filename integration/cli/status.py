@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from db.records import ExamSummary, Status
 from db.store import Store
 from integration.cli.access import needs
+from integration.cli.tables import listing, screen
 from integration.config import load_settings
 from integration.database import open_store
 from integration.security.roles import Role
@@ -67,18 +67,16 @@ def _print_oversight(console: Console, told: dict[str, Any]) -> None:
     silent, critical = told["silent"], told["critical"]
     if silent["assessed"]:
         rate = f"{silent['flagged_per_100']:.1f} flags in 100 ECGs, {silent['critical']} critical"
-        console.print(f"     silent: {silent['assessed']} ECGs, {rate}", highlight=False)
+        console.print(f"     silent: {silent['assessed']} ECGs, {rate}")
     if critical["unanswered"]:
         late = f"{critical['escalated']} of them escalated"
-        console.print(
-            f"   critical: {critical['unanswered']} not answered, {late}", highlight=False
-        )
+        console.print(f"   critical: {critical['unanswered']} not answered, {late}")
     if stopped := told["stopped_models"]:
-        console.print(f"    stopped: {', '.join(stopped)}", highlight=False)
+        console.print(f"    stopped: {', '.join(stopped)}")
 
 
 def _print(counts: Status, oversight: dict[str, object], exams: tuple[ExamSummary, ...]) -> None:
-    console = Console()
+    console = screen()
     for title, by_state in (
         ("messages", counts.messages),
         ("ECGs", counts.exams),
@@ -86,16 +84,14 @@ def _print(counts: Status, oversight: dict[str, object], exams: tuple[ExamSummar
         ("refusals", counts.refusals),
     ):
         told = ", ".join(f"{name} {count}" for name, count in sorted(by_state.items()))
-        console.print(f"{title:>11}: {told or 'none'}", highlight=False)
+        console.print(f"{title:>11}: {told or 'none'}")
     if counts.conflicts:
-        console.print(
-            f"  conflicts: {counts.conflicts} messages share a control id", highlight=False
-        )
+        console.print(f"  conflicts: {counts.conflicts} messages share a control id")
     if counts.oldest_waiting_s is not None:
-        console.print(f"    waiting: oldest for {counts.oldest_waiting_s:.0f} s", highlight=False)
+        console.print(f"    waiting: oldest for {counts.oldest_waiting_s:.0f} s")
     _print_oversight(console, oversight)
     if exams:
-        table = Table("received", "control id", "state", "quality", "anomaly", "flagged", "id")
+        table = listing("received", "control id", "state", "quality", "anomaly", "flagged", "id")
         for exam in exams:
             line = exam_line(exam)
             score = exam.findings.anomaly_score if exam.findings else None
