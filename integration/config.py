@@ -246,6 +246,15 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _a_notify_token_names_one_source(self) -> Self:
+        known = {self.http.token: "http.token"}
+        for name, source in self.sources.items():
+            place, token = f"sources.{name}.notify_token", source.notify_token
+            if token is not None and known.setdefault(token, place) != place:
+                raise ValueError(f"{place}: {known[token]} is the same; it has to name its source")
+        return self
+
+    @model_validator(mode="after")
     def _certificates_are_asked_for(self) -> Self:
         asked = self.mllp.tls is not None and self.mllp.tls.client_ca is not None
         for name, sender in self.senders.items():

@@ -50,10 +50,12 @@ class Caller:
     Attributes:
         name: of the client, for what is stored.
         scopes: None: everything.
+        source: of the settings, whose server this is: all it may do is say so when it has news.
     """
 
     name: str
     scopes: frozenset[str] | None = None
+    source: str | None = None
 
     def may_update(self, kind: str) -> bool:
         """Tell whether the scopes give to update resources of a type."""
@@ -111,9 +113,9 @@ def callers_of(
     if (asked := settings.introspection) is not None:
         known = (asked.url, asked.client_id, asked.client_secret, asked.cache_s)
         found.append(IntrospectedTokens(*known, roles=asked.roles_claim))
-    brings = frozenset({"system/Observation.c"})
+    tells = frozenset({"system/Observation.c"})
     for name, token in notifiers.items():
-        found.append(StaticToken(token, Caller(f"source:{name}", brings)))
+        found.append(StaticToken(token, Caller(f"source:{name}", tells, source=name)))
     return Callers(*found) if found else None
 
 

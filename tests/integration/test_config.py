@@ -290,6 +290,21 @@ TLS = "[mllp.tls]\ncertificate = 'c'\nkey = 'k'\n"
             "[sources.a]\nbase_url = 'https://a'\nnotify_token = 'a-token-of-some-length'",
             "sources.a.notify_token: nobody asks",
         ),
+        (
+            (
+                "http.token = 'one-of-some-length'\n"
+                "sources.a = {base_url = 'https://a', notify_token = 'one-of-some-length'}"
+            ),
+            "sources.a.notify_token: http.token is the same",
+        ),
+        (
+            (
+                "http.token = 'one-of-some-length'\n"
+                "sources.a = {base_url = 'https://a', notify_token = 'two-of-some-length'}\n"
+                "sources.b = {base_url = 'https://b', notify_token = 'two-of-some-length'}"
+            ),
+            "sources.b.notify_token: sources.a.notify_token is the same",
+        ),
         ("[senders.a]", "senders.a: Value error, give applications"),
         ("[senders.a]\nnetworks = ['10.0.0.1/8']", "senders.a.networks"),
         ("[senders.a]\nfacilities = ['x']\ntime_zone = 'Mars'", "'Mars' is not a known zone"),

@@ -16,6 +16,7 @@ from integration.security.callers import Caller, Callers, StaticToken
 from integration.security.roles import scopes_of
 
 WRITER = "writer-token-of-some-length"
+SOURCE = "source-token-of-some-length"
 READER = "reader-token-of-some-length"
 MASTER = "master-token-of-some-length"
 
@@ -30,6 +31,9 @@ class Away:
 CALLERS = Callers(
     StaticToken(SecretStr(MASTER)),
     StaticToken(SecretStr(WRITER), Caller("cart-7", frozenset({"system/Observation.c"}))),
+    StaticToken(
+        SecretStr(SOURCE), Caller("source:ehr", frozenset({"system/Observation.c"}), source="ehr")
+    ),
     StaticToken(SecretStr(READER), Caller("ehr", frozenset({"system/DiagnosticReport.rs"}))),
 )
 
@@ -87,6 +91,27 @@ def test_scopes(method, path, token, lacking):
     told = f'Bearer error="insufficient_scope", scope="{lacking}"'
     assert (answer.status_code, answer.headers["www-authenticate"]) == (403, told)
     assert answer.json()["issue"][0]["code"] == "forbidden"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/fhir/notify/ehr", 200),
+        ("POST", "/fhir/notify/ehr/", 200),
+        ("PUT", "/fhir/notify/ehr/Observation/1", 200),
+        ("GET", "/fhir/notify/ehr", 403),
+        ("POST", "/fhir/notify/ehr2", 403),
+        ("POST", "/fhir/notify/other", 403),
+        ("POST", "/fhir/notify", 403),
+        ("POST", "/fhir", 403),
+        ("POST", "/fhir/Observation", 403),
+        ("POST", "/fhir/$process-message", 403),
+        ("GET", "/metrics", 403),
+        ("GET", "/fhir/DiagnosticReport", 403),
+    ],
+)
+def test_a_source_has_nothing_but_its_word_to_give(method, path, status):
+    assert ask(path, SOURCE, method).status_code == status
 
 
 @pytest.mark.parametrize(

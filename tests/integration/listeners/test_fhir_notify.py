@@ -23,6 +23,7 @@ from tests.fhir_observations import component, observation
 REST = datetime(2100, 1, 1, tzinfo=UTC)
 ME = UUID(int=1)
 TOKEN = "ehr-token-of-some-length"
+MASTER = "master-token-of-some-length"
 BASE = "http://127.0.0.1"
 ECG = observation([component("I", list(range(100)))], id="1")
 URL = "http://hl7.org/fhir/uv/subscriptions-backport"
@@ -80,7 +81,7 @@ def store(tmp_path):
 @pytest.fixture
 def tell(store):
     source = FhirSource(Reading("ehr", ("Observation",), 60, 5), None, None, store)
-    http = HttpSettings(token="master-token-of-some-length")
+    http = HttpSettings(token=MASTER)
     app = create_app(
         store,
         notify=NotifyDoor({"ehr": source}, Bodies(2**16)),
@@ -163,8 +164,10 @@ def test_what_is_refused(store, tell, body, status, reason):
 
 def test_who_may_tell(store, tell):
     assert tell(b"", token="nonsense").status_code == 401
-    assert tell(b"", "/fhir/notify/other").status_code == 404
+    assert tell(b"", "/fhir/notify/other", token=MASTER).status_code == 404
+    for closed in ("/fhir/notify/other", "/fhir", "/fhir/Observation", "/metrics"):
+        assert tell(ECG, closed).status_code == 403
     assert tell(b"", method="GET").status_code == 403
     assert tell(ECG, **{"content-type": "text/plain"}).status_code == 415
     assert not hastened(store)
-    assert tell(b"", token="master-token-of-some-length").status_code == 200
+    assert tell(b"", token=MASTER).status_code == 200
