@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from db.filters import parse_filter
+from db.filters import nameless, parse_filter
 from db.replays import Replay, ReplayState, Stage
 from db.store import Store
 from integration.cli.access import actor_option, needs
@@ -129,7 +129,7 @@ def cancel(*, id_: UUID) -> None:
 @_json
 @needs(Role.VIEWER)
 def list_(*, last: int, as_json: bool) -> None:
-    """List who replayed what, when, and what came of it."""
+    """List who replayed what, when, and what came of it; patients are left out."""
     with _opened() as (_, store, _replayer):
         found = store.replays(last)
     if as_json:
@@ -142,7 +142,7 @@ def list_(*, last: int, as_json: bool) -> None:
             f"{one.created_at:%Y-%m-%d %H:%M}",
             one.actor,
             one.stage,
-            one.filter,
+            nameless(one.filter),
             one.state,
             *(str(n) for n in (one.matched, one.succeeded, one.failed)),
         )
@@ -186,5 +186,6 @@ def _change(store: Store, id_: UUID, state: ReplayState) -> None:
 
 
 def _plain(one: Replay) -> dict[str, object]:
-    values = asdict(one)
+    """Return a replay without what its filter may say of patients: viewers see it."""
+    values = asdict(one) | {"filter": nameless(one.filter)}
     return {name: str(v) if isinstance(v, UUID | datetime) else v for name, v in values.items()}

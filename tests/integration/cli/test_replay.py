@@ -49,6 +49,14 @@ def test_a_run_is_asked_for_recorded_and_told(message_id):
     assert "lead-*" not in run("replay", "list").output
 
 
+def test_the_list_leaves_out_patients(message_id):
+    run("replay", "run", "text:ZZCANARY order:4711", "--stage", "decode", "--yes")
+    wide = {"COLUMNS": "250"}
+    for listed in (run("replay", "list", env=wide), run("replay", "list", "--json")):
+        assert "text:... order:..." in listed.output
+        assert "ZZCANARY" not in listed.output
+
+
 def test_a_filter_that_says_nothing_is_told(message_id):
     done = run("replay", "preview", "colour:red", "--stage", "score")
     assert "no field colour" in str(done.exception)
