@@ -47,7 +47,8 @@ _MIN_LEADS = 6  # with fewer, most of the usual page would be empty
 _LEFT, _RIGHT, _TOP, _ROW_MM = 13.0, 150.0, 38.0, 30.0
 _START = _LEFT + 15.0  # of the traces; the pulse stands before them
 _REACH = 19.0  # a tall R wave may enter the next row, not leave it
-_BAR_MM = 1.2
+_BAR_MM, _LEVEL_MM = 1.2, 2.2  # a level a finding
+_BARS_MM, _LOWEST_BAR_MM = 11.0, 13.5  # below the baseline; many levels begin higher up
 _LINE_MM, _LINES = 3.3, 10  # of the findings, above the notes
 _LABEL_CHARACTERS = 110  # of the size it has; a name may be long
 _FLAGGED = "FLAGGED"
@@ -135,13 +136,17 @@ def _drawn(ecg: Ecg, findings: Findings, cell: _Cell) -> Iterator[Shape]:
 def _marks(findings: Findings, cell: _Cell) -> Iterator[Shape]:
     """Draw bars under the stretches that speak for a flagged finding, and letters over ectopy."""
     intervals = findings.explanation.intervals if findings.explanation else ()
-    told: dict[str, float] = {}
-    for interval in _merged(i for i in intervals if i.lead in cell.marked):
+    shown = [
+        i
+        for i in _merged(i for i in intervals if i.lead in cell.marked)
+        if i.start_s < cell.end_s and cell.start_s < i.end_s
+    ]
+    levels = list(dict.fromkeys(i.type_code for i in shown))
+    top = cell.y + min(_BARS_MM, _LOWEST_BAR_MM - _LEVEL_MM * (len(levels) - 1))
+    for interval in shown:
         low, high = max(interval.start_s, cell.start_s), min(interval.end_s, cell.end_s)
-        if low >= high:
-            continue
-        level = told.setdefault(interval.type_code, len(told) * 2.6)
-        x, y = cell.x + (low - cell.start_s) * MM_PER_S, cell.y + 11.0 + level
+        x = cell.x + (low - cell.start_s) * MM_PER_S
+        y = top + _LEVEL_MM * levels.index(interval.type_code)
         width = (high - low) * MM_PER_S
         yield Bar(x, y, width, _BAR_MM)
         yield Text(x + width + 0.5, y + 1.4, 2.3, _code(interval.type_code))

@@ -11,7 +11,15 @@ from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.render.page import MAX_SHEETS, sheets
 from integration.render.shapes import HEIGHT_MM, WIDTH_MM, Bar, Grid, Text, Trace
 from model.ecg import LEADS_12, Ecg
-from model.findings import RHYTHM_NAMES, EpisodeFinding, LeadFault, Quality, RhythmFinding
+from model.findings import (
+    ABNORMALITY_TYPES,
+    RHYTHM_NAMES,
+    EpisodeFinding,
+    Interval,
+    LeadFault,
+    Quality,
+    RhythmFinding,
+)
 
 ISSUED = datetime(2026, 3, 1, 13, 31, 2, tzinfo=UTC)
 
@@ -135,6 +143,18 @@ def test_a_stretch_is_marked_in_its_lead_where_that_lead_shows_the_time(pages):
     others = [b for b in bars(page) if b.y < 135]
     # V2 shows 5.0-7.5 s, V5 7.5-10 s, aVL 2.5-5 s: none of the stretches lies there.
     assert others == []
+
+
+def test_the_bars_of_many_findings_stay_on_the_grid(exam, findings_of):
+    codes = [*ABNORMALITY_TYPES, "anomaly"]
+    marks = tuple(Interval(n, n + 0.4, "II", 0.1, code) for n, code in enumerate(codes))
+    flagged = findings_of("flagged")
+    findings = replace(flagged, explanation=replace(flagged.explanation, intervals=marks))
+    (page,) = sheets(assessed(replace(exam, ecg=ecg()), findings))
+    (grid,) = [s for s in page.shapes if isinstance(s, Grid)]
+    rhythm = [b for b in bars(page) if b.y > 128]
+    assert len({b.y for b in rhythm}) == len(codes)
+    assert max(b.y + b.height for b in rhythm) <= grid.y + grid.height
 
 
 def test_nothing_is_marked_when_nothing_is_flagged(pages):
@@ -286,7 +306,7 @@ def test_a_lead_that_is_shown_whole_has_its_own_stretches_and_the_first_those_of
         [(round(b.y), round(b.x - 28.0)) for b in bars(page)]
         for page in pages("flagged", ecg(("II", "V1", "V2", *LEADS_12[2:4], "V5"), 15.0))[:3]
     )
-    assert first == [(64, 25), (67, 178), (124, 78)]
+    assert first == [(64, 25), (66, 178), (124, 78)]
     assert (second, third) == ([(94, 176)], [])
 
 
