@@ -262,6 +262,17 @@ class Settings(BaseSettings):
                 raise ValueError(f"senders.{name}.certificates needs mllp.tls.client_ca")
         return self
 
+    @model_validator(mode="after")
+    def _requests_end_before_tasks(self) -> Self:
+        limit_s = self.worker.time_limit_s
+        for name, destination in self.destinations.items():
+            if destination.timeout_s >= limit_s:
+                raise ValueError(
+                    f"destinations.{name}.timeout_s must be less than worker.time_limit_s, "
+                    f"which is {limit_s:g}"
+                )
+        return self
+
     @property
     def embedded(self) -> bool:
         """Whether no broker is configured: one machine, one process tree."""

@@ -1,5 +1,6 @@
 """Opens what the settings name as destinations of reports."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -31,6 +32,8 @@ def open_destination(
     keys: Path,
     exclusively: Exclusively,
     history: History = nothing_before,
+    *,
+    limit_s: float = math.inf,
 ) -> Destination:
     """Return what sends a report there; it connects when it is used, and threads may share it.
 
@@ -39,10 +42,12 @@ def open_destination(
         keys: folder of our signing keys.
         exclusively: a lock by name among all workers.
         history: tells what a FHIR server had of a report before.
+        limit_s: for all requests to a FHIR server about one report; the other kinds make one.
     """
     match settings:
         case FhirDestinationSettings():
-            return FhirSender(fhir_client(settings, keys), settings, exclusively, history).send
+            client = fhir_client(settings, keys)
+            return FhirSender(client, settings, exclusively, history, limit_s=limit_s).send
         case OruDestinationSettings():
             return _oru(settings)
         case KafkaDestinationSettings():

@@ -55,6 +55,8 @@ HINTS: dict[str, str] = {
     "scoring-crashed": _SCORING,
     "samples-gone": "Its samples are past their period (`[retention]`): discard it, or restore a "
     "backup.",
+    "delivery-crashed": "Each try ended its worker: see the log for this id, and whether the "
+    "destination takes longer than time_limit_s; then replay the stage deliver.",
     "stored-bytes-corrupt": "The database's own bytes are damaged: restore this row from a backup.",
     "waveform-corrupt": "The database's own bytes are damaged: restore this row from a backup.",
     "destination-denied": "It does not let us in: see token or keys, client, scopes, permissions; "

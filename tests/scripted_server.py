@@ -21,6 +21,10 @@ def scripted_server(answer):
             self.end_headers()
             self.wfile.write(content)
 
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def log_message(self, *_):
             pass
 

@@ -15,6 +15,8 @@ from model.assessor import Assessor
 from worker.pipeline import Retry, Rules
 from worker.watchdog import Watchdog
 
+# What a report's requests may take of a task's time; the rest is for its page and our database.
+_OF_TIME_LIMIT = 0.75
 _log = logging.getLogger(__name__)
 
 
@@ -61,8 +63,11 @@ class Context:
         """Name -> what sends a report there."""
         given = self.settings.destinations
         keys, exclusively = self.settings.keys_folder, self.store.exclusively
+        limit_s = _OF_TIME_LIMIT * self.settings.worker.time_limit_s
         return {
-            name: open_destination(own, keys, exclusively, history_of(self.store, name))
+            name: open_destination(
+                own, keys, exclusively, history_of(self.store, name), limit_s=limit_s
+            )
             for name, own in given.items()
         }
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from db.errors import Corrupt, NotFound
+from db.errors import Corrupt, NotFound, StoreUnavailable
 from db.records import Delivery, Exam, NewAssessment
 from db.store import Store
 from integration.critical import CriticalSettings, critical_in
@@ -30,7 +30,13 @@ MAX_BACKOFF_S = 3600.0
 SHORT_SAMPLES = 60_000  # a lead, a minute at 1 kHz: more than that is a task of its own
 PROBE_S = 60.0  # at the latest somebody looks whether a destination is back
 # What says nothing of the report: it is not one of the tries that a delivery has.
-_OUTAGES = {"destination-unreachable", "destination-unavailable", "token-unavailable"}
+_OUTAGES = {
+    "destination-unreachable",
+    "destination-unavailable",
+    "destination-not-configured",
+    "token-unavailable",
+    "store-unavailable",
+}
 _USUAL = CriticalSettings()
 _log = logging.getLogger(__name__)
 
@@ -160,8 +166,13 @@ def deliver(
 ) -> None:
     """Send one report to its destination and record the answer."""
     delivery = store.claim_delivery(delivery_id, datetime.now(UTC), retry.lease_s)
-    if delivery is not None:
-        with traced(delivery.exam_id):
+    if delivery is None:
+        return
+    with traced(delivery.exam_id):
+        if delivery.attempts > retry.max_attempts:
+            # It kills its worker, or takes longer than a task may.
+            _give_up(store, delivery, f"delivery-crashed: {retry.max_attempts} tries had no end")
+        else:
             _send(store, destinations, delivery, retry)
 
 
@@ -171,7 +182,8 @@ def _send(
     destination = destinations.get(delivery.destination)
     if destination is None:
         # Settings changed under it; asking again later heals it once they are restored.
-        _put_off(store, delivery, "destination-not-configured", retry)
+        away = TryLater("destination-not-configured", "no settings have its name")
+        _try_later(store, delivery, away, retry)
         return
     try:
         answer = destination(_with_page(store, delivery))
@@ -180,6 +192,8 @@ def _send(
         _give_up(store, delivery, str(error))
     except TryLater as error:
         _try_later(store, delivery, error, retry)
+    except StoreUnavailable as error:  # ours: it says nothing of the destination
+        _put_off(store, delivery, str(error), retry)
     else:
         store.record_delivered(delivery.id, answer)
         store.note_answer(delivery.destination)

@@ -6,14 +6,15 @@ conditional create is not atomic would get two of it from two first reports. A l
 report is written over the one that we know to be there, see `before`.
 """
 
+import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import cast
 from uuid import UUID
 
 from integration.errors import Refused, TryLater
 from integration.fhir.before import Before, History, Standing, matched, matching, nothing_before
-from integration.fhir.client import FhirClient, Place
+from integration.fhir.client import FhirClient, Place, all_within
 from integration.fhir.codes import Json
 from integration.fhir.profiles import condition_of, document, identifier_of, millennium_report
 from integration.fhir.revision import sendable
@@ -34,7 +35,19 @@ class FhirSender:
         settings: FhirDestinationSettings,
         exclusively: Exclusively,
         history: History = nothing_before,
+        *,
+        limit_s: float = math.inf,
     ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            client: of the server.
+            settings: of the destination.
+            exclusively: a lock by name among all workers.
+            history: tells what the server had of a report before.
+            limit_s: for all requests of one report together.
+        """
+        self._limit_s = limit_s
         self._client = client
         self._history = history
         self._settings = settings
@@ -55,7 +68,13 @@ class FhirSender:
             TryLater: see `client`, `smart`.
             Refused: see `client`, `smart`, `profiles`; `patient-unknown-there`,
                 `patient-ambiguous-there`, `destination-conflict`.
+            StoreUnavailable: the database does not tell what was before, or another worker takes
+                long to create the Device.
         """
+        with all_within(self._limit_s):
+            return self._sent(bundle)
+
+    def _sent(self, bundle: Json) -> str:
         known = self._history(_exam_id(bundle))
         try:
             return self._send(bundle, known.standing)
@@ -90,20 +109,10 @@ class FhirSender:
 
     def _as_transaction(self, bundle: Json, standing: Standing | None) -> str:
         for entry in bundle["entry"]:
-            if entry["resource"]["resourceType"] == "Device":
-                self._ensure(entry)
+            if self._may_be_missing(entry):
+                with suppress(Refused):  # by itself; the transaction tells what is wrong, if at all
+                    self._written(entry)
         return self._client.post_transaction(matching(bundle, standing))
-
-    def _ensure(self, entry: Json) -> None:
-        condition = condition_of(entry)
-        if condition in self._devices:
-            return
-        with self._exclusively(f"device {self._settings.base_url} {condition}"):
-            try:
-                self._client.write(entry)
-            except Refused:
-                return  # not by itself; the transaction tells what is wrong, if anything is
-        self._devices.add(condition)
 
     def _singly(self, bundle: Json, standing: Standing | None) -> str:
         places: dict[str, str] = {}
@@ -118,10 +127,19 @@ class FhirSender:
         return told
 
     def _written(self, entry: Json) -> Place:
-        if entry["resource"]["resourceType"] != "Device":
+        """Write a resource, a Device that may be missing alone among all workers."""
+        if not self._may_be_missing(entry):
             return self._client.write(entry)
-        with self._exclusively(f"device {self._settings.base_url} {condition_of(entry)}"):
-            return self._client.write(entry)
+        condition = condition_of(entry)
+        with self._exclusively(f"device {self._settings.base_url} {condition}"):
+            place = self._client.write(entry)
+        self._devices.add(condition)
+        return place
+
+    def _may_be_missing(self, entry: Json) -> bool:
+        """Whether it is a Device that this process has never seen there."""
+        is_device = entry["resource"]["resourceType"] == "Device"
+        return is_device and condition_of(entry) not in self._devices
 
     def _as_report(self, bundle: Json, standing: Standing | None) -> str:
         entry = millennium_report(bundle, self._settings.results_interpreter)

@@ -330,6 +330,10 @@ TLS = "[mllp.tls]\ncertificate = 'c'\nkey = 'k'\n"
             "[destinations.his]\nkind = 'oru'\nhost = 'his.example.org'",
             "destinations.his: his.example.org is not loopback",
         ),
+        (
+            "[destinations.his]\nkind = 'oru'\nhost = 'localhost'\nport = 1\ntimeout_s = 60",
+            "destinations.his.timeout_s must be less than worker.time_limit_s, which is 60",
+        ),
         ("[destinations.EHR]\nkind = 'oru'\nhost = 'localhost'", r"destinations\.EHR"),
         (
             TLS + "require_client_certificate = false\n[senders.a]\ncertificates = ['x']",

@@ -13,7 +13,7 @@ def test_hints_are_of_reasons_that_exist():
     ours = {"scoring-crashed", "stored-bytes-corrupt", "waveform-corrupt", "undeliverable"}
     ours |= {"destination-denied", "destination-misconfigured", "token-refused"}
     ours |= {f"patient-{what}" for what in ("unknown-there", "ambiguous-there", "system-unknown")}
-    ours |= {"report-unsuitable", "destination-conflict", "samples-gone"}
+    ours |= {"report-unsuitable", "destination-conflict", "samples-gone", "delivery-crashed"}
     assert set(HINTS) <= set(ANSWERS) | ours | {"control-id-conflict"}
 
 
@@ -23,6 +23,7 @@ def test_hints_are_of_reasons_that_exist():
         ("gave up after 50 tries: timeout", "away"),
         ("destination-denied: status 403", "token"),
         ("destination-misconfigured: status 404", "base_url"),
+        ("delivery-crashed: 50 tries had no end", "time_limit_s"),
         ("422 no", "answered"),
     ],
 )

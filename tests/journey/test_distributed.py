@@ -55,6 +55,7 @@ def site(install, fresh_postgres_url, broker_url, fhir_server):
         SENDERS=CARTS,
         DESTINATIONS__EHR__KIND="fhir",
         DESTINATIONS__EHR__BASE_URL=fhir_server,
+        DESTINATIONS__EHR__TIMEOUT_S="4",
         # Redis and the sweep hand out a dead worker's tasks only after these.
         WORKER__TIME_LIMIT_S="5",
         WORKER__RING_GRACE_S="10",

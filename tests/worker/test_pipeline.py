@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from db.errors import StoreUnavailable
 from db.records import DeliveryState, ExamState, Lane
 from integration.errors import Refused, TryLater
 from integration.fhir.report import attach_page
@@ -292,11 +293,38 @@ class TestDelivery:
         deliver(store, destinations, delivery_id, RETRY)
         assert len(sent) == 1
 
+    def test_one_whose_tries_end_their_workers_is_given_up(self, store, scored):
+        exam_id, delivery_id = scored
+        for _ in range(RETRY.max_attempts):
+            assert store.claim_delivery(delivery_id, datetime.now(UTC), lease_s=0)  # and it dies
+        destinations, sent = answering("200")
+        deliver(store, destinations, delivery_id, RETRY)
+        assert sent == []
+        (end,) = store.deliveries_of(exam_id)
+        assert (end.state, end.answer) == (
+            DeliveryState.UNDELIVERABLE,
+            "delivery-crashed: 3 tries had no end",
+        )
+
+    def test_a_database_that_is_away_meanwhile_costs_no_try(self, store, scored):
+        exam_id, delivery_id = scored
+        busy = StoreUnavailable("store-unavailable", "LockNotAvailable 55P03")
+        destinations, _ = answering(busy, "200")
+        deliver(store, destinations, delivery_id, RETRY)
+        (end,) = store.deliveries_of(exam_id)
+        assert (end.state, end.attempts) == (DeliveryState.PENDING, 0)
+        make_due(store, delivery_id)
+        deliver(store, destinations, delivery_id, RETRY)
+        assert state(store, exam_id) == (ExamState.DELIVERED, None)
+
     def test_a_destination_no_longer_configured_waits_for_its_setting(self, store, scored):
         exam_id, delivery_id = scored
-        deliver(store, {}, delivery_id, RETRY)
-        assert state(store, exam_id) == (ExamState.SCORED, None)
-        assert store.status(datetime.now(UTC)).deliveries["pending"] == 1
+        for _ in range(RETRY.max_attempts + 1):
+            deliver(store, {}, delivery_id, RETRY)
+            assert state(store, exam_id) == (ExamState.SCORED, None)
+            make_due(store, delivery_id)
+        deliver(store, answering("200")[0], delivery_id, RETRY)
+        assert state(store, exam_id) == (ExamState.DELIVERED, None)
 
 
 @pytest.mark.parametrize(
