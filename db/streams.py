@@ -8,7 +8,7 @@ on without it. So each window is made once, and its episodes go one step for it.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from db.chunks import Chunk, chunk_of, stream_of
@@ -21,7 +21,7 @@ from model.alarms import LOST_S
 from model.findings import RhythmFinding
 from model.stitch import IDLE_S, MAX_PACKET_S
 
-MAX_CHUNKS = 2_000  # of a stream that are looked at together
+_MAX_CHUNKS = 50_000  # of a stream that are held in memory together: far more than leads and rates
 _PACKET = timedelta(seconds=MAX_PACKET_S)
 
 
@@ -82,12 +82,30 @@ class Streams(Sessions):
             courses=courses,
         )
 
-    def chunks_from(self, stream: Stream, start: datetime | None) -> tuple[Chunk, ...]:
-        """Return the first MAX_CHUNKS chunks of a stream that end after `start`, in their order."""
+    def next_start(self, stream: Stream, since: datetime | None) -> datetime | None:
+        """Return when the first chunk begins that does not begin before `since`, or None."""
+        wanted = select(func.min(ChunkRow.start)).where(ChunkRow.stream_id == stream.id)
+        if since is not None:
+            wanted = wanted.where(ChunkRow.start >= since)
+        with self._reading() as session:
+            return session.scalar(wanted)
+
+    def chunks_from(
+        self, stream: Stream, start: datetime | None, before: datetime | None = None
+    ) -> tuple[Chunk, ...]:
+        """Return the chunks of a stream that end after `start`, in their order.
+
+        Args:
+            stream: whose they are.
+            start: None: from its first one on.
+            before: none that begins then, or later; None: to its last one.
+        """
         wanted = select(ChunkRow).where(ChunkRow.stream_id == stream.id)
         if start is not None:
             wanted = wanted.where(ChunkRow.start > start - _PACKET)
-        wanted = wanted.order_by(ChunkRow.start).limit(MAX_CHUNKS)
+        if before is not None:
+            wanted = wanted.where(ChunkRow.start < before)
+        wanted = wanted.order_by(ChunkRow.start).limit(_MAX_CHUNKS)
         with self._reading() as session:
             chunks = [chunk_of(r, stream.sampling_rate_hz) for r in session.scalars(wanted)]
         return tuple(chunk for chunk in chunks if start is None or chunk.span.end > start)

@@ -16,7 +16,6 @@ from db.chunks import Chunk
 from db.errors import Corrupt
 from db.store import Store
 from db.streaming import Claim, Progress, StreamState, Window, episode_id
-from db.streams import MAX_CHUNKS
 from integration.critical import CriticalSettings, critical_rhythms
 from model.alarms import Course, Rule, follow, lost, stretches_of
 from model.assessor import RHYTHM_LEADS
@@ -44,6 +43,8 @@ CRASHED = "scoring-crashed"
 _BEFORE_ONSET = timedelta(seconds=5)
 _SAME_BEAT = timedelta(seconds=0.15)  # EC57's match window: closer ones are one beat, seen twice
 _WINDOW, _STRIDE = timedelta(seconds=WINDOW_S), timedelta(seconds=STRIDE_S)
+# Of a stream at a time: what WINDOWS windows need, wherever in the first one it begins.
+_REACH = (WINDOWS + 1) * _STRIDE + _WINDOW
 _log = logging.getLogger(__name__)
 
 
@@ -96,9 +97,9 @@ def _step(store: Store, reading: "_Reading", claim: Claim, now: datetime) -> Pro
     if claim.state is StreamState.IDLE:
         over = lost(claim.courses)
         return Progress(claim, (), claim.last_beat, over, {}, claim.watermark, StreamState.OVER)
-    chunks = store.chunks_from(claim.stream, claim.made_to and claim.made_to + _STRIDE)
+    chunks, cut_at = _at_hand(store, claim)
     spans = [chunk.span for chunk in chunks]
-    waiting = _windows(claim, chunks)
+    waiting = _windows(claim, chunks, cut_at)
     at_once = WINDOWS if claim.attempts == 1 else 1
     closed = tuple(
         takewhile(lambda w: is_closed(w, spans, claim.watermark, silent_s), waiting[:at_once])
@@ -113,16 +114,28 @@ def _step(store: Store, reading: "_Reading", claim: Claim, now: datetime) -> Pro
         (*reading.ended, *reading.courses),
         reading.onsets,
         _due_from(claim, closed, left),
-        StreamState.IDLE if silent_s >= IDLE_S and not left else StreamState.LIVE,
+        StreamState.IDLE if silent_s >= IDLE_S and not left and not cut_at else StreamState.LIVE,
     )
 
 
-def _windows(claim: Claim, chunks: Sequence[Chunk]) -> tuple[datetime, ...]:
+def _at_hand(store: Store, claim: Claim) -> tuple[tuple[Chunk, ...], datetime | None]:
+    """Return the chunks of the next windows, and from when on others may follow; None: none do.
+
+    They are measured by time: one device sends a chunk a second, another one fifty.
+    """
+    made_to = claim.made_to
+    first = store.next_start(claim.stream, made_to and core_of(made_to)[1])
+    end = first and first + _REACH
+    chunks = store.chunks_from(claim.stream, made_to and made_to + _STRIDE, end)
+    return chunks, end if end and claim.watermark > end else None
+
+
+def _windows(
+    claim: Claim, chunks: Sequence[Chunk], cut_at: datetime | None
+) -> tuple[datetime, ...]:
     """Return the windows that are to be made, of which all chunks are at hand."""
     windows = windows_in((c.span for c in chunks), claim.stream.phase, claim.made_to)
-    if len(chunks) < MAX_CHUNKS:
-        return windows
-    return tuple(window for window in windows if window + _WINDOW <= chunks[-1].span.start)
+    return tuple(window for window in windows if cut_at is None or window + _WINDOW <= cut_at)
 
 
 def _due_from(claim: Claim, closed: Sequence[datetime], left: Sequence[datetime]) -> datetime:

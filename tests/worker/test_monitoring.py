@@ -12,10 +12,14 @@ from datetime import datetime
 import numpy as np
 import pytest
 
+from db.clinical import Incoming
+from db.records import MessageState, NewExam, NewMessage, PatientRef
 from db.reviews import ReportStatus
 from model.alarms import DEFAULT_RULES
 from model.assessor import StripReader
+from model.ecg import LEADS_12, Ecg
 from model.simulate import simulate
+from model.stitch import WINDOW_S
 from tests.ward import FLAT, RATE, USUAL, Beating, Site, at, observation
 from worker.episodes import tell_episodes
 from worker.monitoring import CRASHED, MAX_ATTEMPTS, read_on
@@ -121,6 +125,34 @@ def test_a_missing_packet_is_waited_for_three_seconds_and_then_late(site, store)
     assert [window.share for window in own.windows()] == shares
     with store._engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT late FROM stream").scalar() == 1
+
+
+def test_many_small_chunks_that_come_at_once_are_all_read(site, store):
+    own = site(Beating())
+    fifth = FLAT[:, : RATE // 5]
+    exams = [
+        NewExam(PatientRef("P1"), Ecg(fifth, (lead,), float(RATE), at(n / 5)), at(n / 5))
+        for n in range(600)
+        for lead in LEADS_12
+    ]
+    message = NewMessage.whole("kafka", "MONITOR^ICU", "1", b"all", at(0))
+    store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", exams))
+    own.read(200)
+    assert own.beats() == EVERY_SECOND
+    whole = [w.share for w in own.windows() if at(0) <= w.start <= at(120 - WINDOW_S)]
+    assert len(whole) == 10
+    assert set(whole) == {1.0}
+
+
+def test_a_gap_holds_nothing_up_wherever_it_begins(site, store):
+    own = site(Beating())
+    for n in range(30, 40):  # in each second of a core
+        own.arrive(FLAT, [*range(n), *range(n + 300, n + 330)], patient=f"P{n}", now_s=400)
+    own.read(500)
+    for n in range(30, 40):
+        windows = [w for _, w in reversed(store.find_windows(patient=f"P{n}", limit=100))]
+        beats = [b for w in windows for b, _ in w.beats]
+        assert beats == [at(s + 0.5) for s in [*range(n), *range(n + 300, n + 330)]]
 
 
 def test_a_gap_stays_a_gap(site):
