@@ -36,6 +36,8 @@ from integration.security.settings import EncryptionSettings, RolesSettings
 
 CONFIG_VARIABLE = "HISBUNDLE_CONFIG"
 DEFAULT_FILE = Path("hisbundle.toml")
+_TESTS_OWN = "HISBUNDLE_TEST_"  # servers that the tests may use
+_UNKNOWN = "there is no such setting"
 
 DestinationSettings = Annotated[
     FhirDestinationSettings | OruDestinationSettings | KafkaDestinationSettings,
@@ -317,17 +319,38 @@ def load_settings() -> Settings:
     file = config_file()
     if file is not None and not file.is_file():
         raise ConfigError("settings-missing", f"{file} does not exist")
+    faults = [f"{name}: {_UNKNOWN}" for name in _unknown_variables()]
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        faults = [f"{_setting(e['loc'])}: {_fault(e)}" for e in error.errors()]
+        faults += [f"{_setting(e['loc'])}: {_fault(e)}" for e in error.errors()]
         raise ConfigError("settings-invalid", "; ".join(faults)) from None
     except ValueError as error:  # TOML that cannot be parsed
         raise ConfigError("settings-invalid", f"{file}: {error}") from None
+    if faults:
+        raise ConfigError("settings-invalid", "; ".join(faults))
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    """Return the variables that are called like settings and are none; pydantic reads past them.
+
+    What comes behind two underscores pydantic holds against the section itself.
+    """
+    prefix = str(Settings.model_config["env_prefix"]).lower()
+    known = {prefix + name for name in Settings.model_fields}
+    return sorted(
+        name
+        for name in os.environ
+        if name.lower().startswith(prefix)
+        and name.lower().partition("__")[0] not in known
+        and name != CONFIG_VARIABLE
+        and not name.startswith(_TESTS_OWN)
+    )
 
 
 def _fault(error: ErrorDetails) -> str:
-    return "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
+    return _UNKNOWN if error["type"] == "extra_forbidden" else error["msg"]
 
 
 def _setting(loc: tuple[int | str, ...]) -> str:

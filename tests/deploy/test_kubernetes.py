@@ -81,6 +81,11 @@ def test_what_refers_to_pods_finds_them():
     assert budgets == set(deployments)
 
 
+@pytest.mark.parametrize("name", PODS)
+def test_services_put_nothing_among_the_settings(name):
+    assert PODS[name]["enableServiceLinks"] is False
+
+
 def test_everything_that_runs_is_probed():
     for name, spec in PODS.items():
         for container in spec["containers"]:

@@ -84,6 +84,40 @@ def test_a_wrong_value_is_told_by_its_setting(monkeypatch, name, value, told):
     assert told in caught.value.detail
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HISBUNDLE_ENCRYPTION_KEY_FILE",
+        "HISBUNDLE_HTTP_TOKEN",
+        "HISBUNDLE_BROKERURL",
+        "HISBUNDLE_MLPP__PORT",
+        "HISBUNDLE_MODES",
+        "hisbundle_modes",
+        "Hisbundle_Config",
+    ],
+)
+def test_a_misspelt_variable_is_told_with_all_else_and_without_its_value(monkeypatch, name):
+    monkeypatch.setenv(name, "geheim")
+    monkeypatch.setenv("HISBUNDLE_MLLP__PORT", "many")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert caught.value.reason == "settings-invalid"
+    told, port = caught.value.detail.split("; ")
+    assert told == f"{name}: there is no such setting"
+    assert port.startswith("mllp.port: ")
+    monkeypatch.delenv("HISBUNDLE_MLLP__PORT")
+    with pytest.raises(ConfigError, match=name):
+        load_settings()
+
+
+def test_variables_in_any_case_and_those_of_the_tests_are_no_fault(monkeypatch):
+    monkeypatch.setenv("hisbundle_mode", "silent")
+    monkeypatch.setenv("Hisbundle_Mllp__Port", "2222")
+    monkeypatch.setenv("HISBUNDLE_TEST_REDIS_URL", "redis://127.0.0.1")
+    settings = load_settings()
+    assert (settings.mode, settings.mllp.port) == ("silent", 2222)
+
+
 def test_plain_text_beyond_loopback_has_to_be_allowed(monkeypatch):
     monkeypatch.setenv("HISBUNDLE_ALLOW_REMOTE_PLAINTEXT", "true")
     monkeypatch.setenv("HISBUNDLE_MLLP__HOST", "0.0.0.0")
