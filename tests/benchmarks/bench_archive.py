@@ -154,7 +154,7 @@ def scored(site: Site, total: int, progress: Progress) -> dict[str, Any]:
     watch = Memory(process.pid)
     watch.start()
     begun = time.monotonic()
-    sender = threading.Thread(target=urgent, args=(site, ending, waits, lost))
+    sender = threading.Thread(target=urgent, args=(site, ending, waits, lost), daemon=True)
     sender.start()
     kills, killed_at = [], list[float]()
     for stop_at in (total // 3, 2 * total // 3):

@@ -55,15 +55,15 @@ class Site:
             )
 
     def serve(self) -> subprocess.Popen[bytes]:
-        """Start the listeners with a worker; return once they are ready."""
+        """Start the listeners with a worker; return once they are ready, whenever that is."""
         process = self.start("serve")
         url = f"http://127.0.0.1:{self.http_port}/readyz"
-        for _ in range(600):
+        while process.poll() is None:
             with suppress(httpx.TransportError):
                 if httpx.get(url).is_success:
                     return process
             time.sleep(0.1)
-        raise RuntimeError("serve does not start")
+        raise RuntimeError((self.folder / "log.txt").read_text()[-2000:])
 
     def count(self, what: str) -> int:
         """Return one number from the database."""
