@@ -23,6 +23,7 @@ GRANT SELECT (id, protocol, sender, control_id, state, reason, received_at, orig
     conflict_at) ON message TO hisbundle_viewer;
 GRANT SELECT (id, message_id, ordinal, state, reason, acquired_at, acquired_on, received_at,
     rung_at, attempts, priority, silent) ON exam TO hisbundle_viewer;
+GRANT SELECT (exam_id) ON waveform TO hisbundle_viewer;  -- whether an ECG still has its samples
 
 -- Operators: read all, write what replays, imports and reviews write; delete nothing but a model's
 -- stop, change no audit entry.

@@ -10,8 +10,10 @@ from sqlalchemy import event
 
 from db.clinical import Incoming
 from db.errors import StoreUnavailable
+from db.filters import parse_filter
 from db.migrate import upgrade
 from db.records import MessageState, NewMessage
+from db.replays import Stage
 from db.store import Store
 from tests.databases import postgres_database
 
@@ -86,4 +88,6 @@ def test_a_viewer_looks_at_the_status(owners_url):
     assert store.status(NOW).refusals == {"lead-unknown": 1}
     assert store.recent_exams(5) == ()
     assert [group.count for group in store.halted()] == [1]
+    replayable = [store.count_replayable(parse_filter(""), stage) for stage in Stage]
+    assert replayable == [1, 0, 0]
     store.close()
