@@ -110,9 +110,14 @@ def add_entry(session: Session, entry: AuditEntry) -> None:
 class Audit(Sessions):
     """The audit log."""
 
-    def record_audit(self, entry: AuditEntry) -> None:
-        """Write an entry on its own."""
-        self._commit(lambda session: add_entry(session, entry))
+    def record_audit(self, *entries: AuditEntry) -> None:
+        """Write entries on their own, all or none."""
+
+        def write(session: Session) -> None:
+            for entry in entries:
+                add_entry(session, entry)
+
+        self._commit(write)
 
     def seal_audit(self, limit: int = _PAGE) -> int:
         """Chain up to `limit` entries that are not yet; return how many."""

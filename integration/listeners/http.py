@@ -13,8 +13,9 @@
 
 JSON and XML are spoken, as `_format` or Accept ask. Who may ask what is decided by `admission`; on
 loopback perhaps everybody. A browser's page could reach it there through a name that its owner
-points at 127.0.0.1, so only known host names are answered. Logs say route and status, never a URL:
-URLs hold patients' identifiers.
+points at 127.0.0.1, so only known host names are answered. What is read is in the audit log with
+the caller's name before it is given; where it cannot be noted, nothing is given. Logs say route and
+status, never a URL: URLs hold patients' identifiers.
 """
 
 import base64
@@ -23,6 +24,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,6 +42,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import db.migrate
+from db.audit import AuditEntry, AuditKind
 from db.errors import NotFound, StoreUnavailable
 from db.records import StoredReport
 from db.store import Store
@@ -57,7 +60,7 @@ from integration.fhir.reading import (
 from integration.fhir.report import PDF
 from integration.fhir.search import exam_id_in, parse_query
 from integration.fhir_body import received_resource
-from integration.listeners.admission import RETRY, Admission
+from integration.listeners.admission import RETRY, Admission, caller_of
 from integration.listeners.confirm import ConfirmDoor
 from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.fhir_notify import NotifyDoor
@@ -192,25 +195,29 @@ class _Resources:
                 offset=query.offset,
                 limit=query.count,
             )
+        await self._note(request, "search", *(report.exam_id for report in page))
         return fhir_response(request.scope, searchset(_base(request), query, total, page))
 
     async def read(self, request: Request) -> Response:
         kind, id_ = request.path_params["kind"], request.path_params["id"]
-        exam_id = exam_id_in(id_)
-        if kind not in {*SERVED, *CARRIERS} or exam_id is None:
+        key = exam_id_in(id_)
+        if kind not in {*SERVED, *CARRIERS} or key is None:
             raise HTTPException(404)
-        resource = await run_in_threadpool(self._find, kind, id_, exam_id)
+        resource, exam_id = await run_in_threadpool(self._find, kind, id_, key)
         if resource is None:
             raise HTTPException(404)
+        await self._note(request, f"{kind}/{id_}", exam_id)
         tag = {"ETag": entity_tag(resource)}
         if is_known(request.scope, tag["ETag"]):
             return Response(status_code=304, headers=PRIVATE | tag)
         return fhir_response(request.scope, resource, headers=tag)
 
     async def history(self, request: Request) -> Response:
-        versions = await run_in_threadpool(self._store.versions_of, _report_id(request))
+        exam_id = _report_id(request)
+        versions = await run_in_threadpool(self._store.versions_of, exam_id)
         if not versions:
             raise HTTPException(404)
+        await self._note(request, "history", exam_id)
         return fhir_response(request.scope, history(_base(request), versions))
 
     async def version(self, request: Request) -> Response:
@@ -218,24 +225,35 @@ class _Resources:
         if not re.fullmatch(r"[1-9]\d{0,3}", number, re.ASCII):
             raise HTTPException(404)
         found = await run_in_threadpool(self._store.read_version, exam_id, int(number))
+        await self._note(request, f"version {number}", exam_id)
         resource = report_resource(found)
         return fhir_response(request.scope, resource, headers={"ETag": entity_tag(resource)})
 
-    def _find(self, kind: str, id_: str, key: UUID) -> Json | None:
-        """Return a resource of a report, else one that was posted, whose id is its message's."""
+    def _find(self, kind: str, id_: str, key: UUID) -> tuple[Json | None, UUID | None]:
+        """Return a resource of a report with its exam, or what was posted as message `key`."""
         if kind in SERVED:
             with contextlib.suppress(NotFound):
-                return resources_of(self._store.read_report(key)).get((kind, id_))
+                return resources_of(self._store.read_report(key)).get((kind, id_)), key
         ordinal = re.fullmatch(r"(?:-(\d{1,6}))?", id_[36:], re.ASCII)
         if not self._takes_ecgs or kind not in CARRIERS or ordinal is None:
-            return None
+            return None, None
         number = None if ordinal[1] is None else int(ordinal[1])
         found = received_resource(self._store.message_raw(key), kind, number)
-        return found and found | {"id": id_}
+        return found and found | {"id": id_}, None
+
+    async def _note(self, request: Request, what: str, *exam_ids: UUID | None) -> None:
+        """Write into the audit log what was looked at; a search that finds nothing is told, too."""
+        actor, now = caller_of(request).name or "http", datetime.now(UTC)
+        entries = [
+            AuditEntry(AuditKind.ACCESS, now, actor, exam_id, {"what": what})
+            for exam_id in exam_ids or [None]
+        ]
+        await run_in_threadpool(self._store.record_audit, *entries)
 
     async def page(self, request: Request) -> Response:
         exam_id = _report_id(request)
         pdf = await run_in_threadpool(lambda: page_of(self._store.load_assessed(exam_id)))
+        await self._note(request, "page", exam_id)
         if not asks_for_a_resource(request.scope):
             return Response(pdf, 200, PRIVATE, PDF)
         data = base64.b64encode(pdf).decode()

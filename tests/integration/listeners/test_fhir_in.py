@@ -8,6 +8,7 @@ import pytest
 from fhir.resources.R4B import get_fhir_model_class
 from pydantic import SecretStr
 
+from db.audit import AuditKind
 from db.errors import StoreUnavailable
 from db.store import Store
 from integration.fhir.reading import FHIR_JSON, FHIR_XML
@@ -74,6 +75,10 @@ def test_what_is_created_can_be_read(store):
     assert read.json() == orjson.loads(orjson.dumps(ECG)) | {"id": location.rpartition("/")[2]}
     assert ask(app, "GET", f"{location}-0").status_code == 404
     assert ask(app, "GET", location.replace("Observation", "Media")).status_code == 404
+    store.seal_audit()
+    (access,) = (e.entry for e in store.audit_entries() if e.entry.kind is AuditKind.ACCESS)
+    assert access.content == {"what": location.removeprefix("http://127.0.0.1/fhir/")}
+    assert access.exam_id is None  # the id is the message's
 
 
 def test_what_a_transaction_created_can_be_read(store):

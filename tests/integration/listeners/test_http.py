@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import uvicorn
 from fhir.resources.R4B import get_fhir_model_class
+from pydantic import SecretStr
 from sqlalchemy import text
 
+from db.audit import AuditKind
 from db.clinical import Incoming
 from db.errors import NotFound, StoreUnavailable
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
@@ -25,7 +27,7 @@ from integration.fhir.settings import HttpSettings
 from integration.fhir.xml import resource_of_xml
 from integration.listeners.http import create_app
 from integration.metrics import Metrics
-from integration.security.callers import callers_of
+from integration.security.callers import Caller, Callers, StaticToken, callers_of
 from integration.security.signing_keys import make_key
 from model.ecg import Ecg
 from model.findings import ABNORMALITY_TYPES, Findings, ModelIdentity, Quality, TypeFinding
@@ -267,6 +269,73 @@ def test_our_public_keys_are_everybodys(store, tmp_path):
     callers = callers_of(HttpSettings(token="a-token-of-some-length"))
     answer = request(create_app(store, callers=callers, keys=tmp_path), "/.well-known/jwks.json")
     assert [key["kid"] for key in answer.json()["keys"]] == [kid]
+
+
+@pytest.fixture
+def accesses(store, exam_ids):
+    """A function that tells what was looked at since the test began."""
+
+    def told():
+        while store.seal_audit():
+            pass
+        return [e.entry for e in store.audit_entries() if e.entry.kind is AuditKind.ACCESS]
+
+    before = len(told())
+    return lambda: told()[before:]
+
+
+@pytest.fixture
+def ehr(store):
+    """A function that asks with the token of a client by that name."""
+    token = "a-token-of-some-length"
+    caller = Caller("ehr", frozenset({"system/*.rs"}))
+    app = create_app(store, callers=Callers(StaticToken(SecretStr(token), caller)))
+    return lambda path: request(app, path, authorization=f"Bearer {token}")
+
+
+@pytest.mark.parametrize(
+    "case",  # path, what is told, whose reports
+    [
+        ("DiagnosticReport/{}", "DiagnosticReport/{}", [1]),
+        ("Observation/{}-anomaly", "Observation/{}-anomaly", [1]),
+        ("Binary/{}", "page", [1]),
+        ("DiagnosticReport/{}/_history", "history", [1]),
+        ("DiagnosticReport/{}/_history/1", "version 1", [1]),
+        ("DiagnosticReport?patient=ADT|ZZCANARY1", "search", [1, 0]),
+    ],
+)
+def test_who_reads_is_in_the_audit_log(ehr, exam_ids, accesses, case):
+    path, what, read = case
+    assert ehr(f"/fhir/{path.format(exam_ids[1])}").status_code == 200
+    entries = accesses()
+    assert [str(e.exam_id) for e in entries] == [exam_ids[i] for i in read]
+    assert {e.actor for e in entries} == {"ehr"}
+    assert {e.content["what"] for e in entries} == {what.format(exam_ids[1])}
+    assert "ZZCANARY" not in repr(entries)
+
+
+def test_a_search_that_finds_nothing_is_in_the_audit_log(get, accesses):
+    get("/fhir/DiagnosticReport?patient=ZZCANARY9")
+    (entry,) = accesses()
+    assert (entry.actor, entry.exam_id, entry.content) == ("http", None, {"what": "search"})
+
+
+def test_what_cannot_be_noted_is_not_given(store, exam_ids, monkeypatch):
+    def fail(*_):
+        raise StoreUnavailable("store-unavailable", "the disk is full")
+
+    monkeypatch.setattr(store, "record_audit", fail)
+    for path in (f"DiagnosticReport/{exam_ids[0]}", f"Binary/{exam_ids[0]}", "DiagnosticReport"):
+        answer = request(create_app(store), f"/fhir/{path}")
+        assert (answer.status_code, answer.json()["resourceType"]) == (503, "OperationOutcome")
+
+
+def test_what_is_not_given_was_not_read(get, exam_ids, accesses):
+    get(f"/fhir/DiagnosticReport/{UUID(int=1)}", 404)
+    get(f"/fhir/Observation/{exam_ids[0]}-nothing", 404)
+    get("/fhir/DiagnosticReport?family=Roe", 400)
+    get("/fhir/metadata")
+    assert accesses() == []
 
 
 def test_health(get):
