@@ -161,8 +161,13 @@ _KINDS = (
 )
 
 
+def not_discarded(key: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
+    """Return the condition that nobody has said of a subject that it needs no more looking at."""
+    return key.not_in(select(DiscardRow.subject_id))
+
+
 def _grouped(session: Session, kind: _Kind) -> list[Halted]:
-    where = and_(kind.where, kind.key.not_in(select(DiscardRow.subject_id)))
+    where = and_(kind.where, not_discarded(kind.key))
     of = select(kind.reason.label("why"), kind.key.label("id"), kind.at.label("at"))
     rows = of.where(where).subquery()
     counted = select(rows.c.why, func.count(), func.min(rows.c.at), func.max(rows.c.at))

@@ -16,6 +16,7 @@ from sqlalchemy import Row, and_, func, or_, select
 from sqlalchemy.orm import aliased
 
 from db.audit import AuditKind
+from db.dead_letters import not_discarded
 from db.records import BACKLOG, LIVE, DeliveryState, ExamState
 from db.sessions import Sessions
 from db.tables import DeliveryRow, ExamRow, MessageRow, ReportRow
@@ -39,7 +40,8 @@ class Queues:
         due: destination -> deliveries that are due or put off.
         oldest_due_s: destination -> age of the oldest report among them; where many wait, of the
             oldest among the 10,000 that are due first.
-        lost: destination -> deliveries that were given up.
+        lost: destination -> deliveries that were given up and not discarded.
+        failed: ECGs that could not be scored and were not discarded.
     """
 
     waiting: int
@@ -48,6 +50,7 @@ class Queues:
     due: Mapping[str, int]
     oldest_due_s: Mapping[str, float]
     lost: Mapping[str, int]
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,13 @@ class Measures(Sessions):
         backlog = select(func.count()).where(
             ExamRow.state == ExamState.RECEIVED, ExamRow.priority == BACKLOG
         )
+        failed = select(func.count()).where(
+            ExamRow.state == ExamState.FAILED, not_discarded(ExamRow.id)
+        )
+        lost = and_(DeliveryRow.state == DeliveryState.UNDELIVERABLE, not_discarded(DeliveryRow.id))
         open_ = (
             select(DeliveryRow.destination, DeliveryRow.state, func.count())
-            .where(DeliveryRow.state.in_([DeliveryState.PENDING, DeliveryState.UNDELIVERABLE]))
+            .where(or_(DeliveryRow.state == DeliveryState.PENDING, lost))
             .group_by(DeliveryRow.destination, DeliveryRow.state)
         )
         first = (
@@ -171,6 +178,7 @@ class Measures(Sessions):
             waiting, oldest = session.execute(live).one()
             rows = session.execute(open_).all()
             behind = session.scalars(backlog).one()
+            put_aside = session.scalars(failed).one()
             ages = {name: _seconds(at, now) for name, at in session.execute(issued)}
         return Queues(
             waiting=waiting,
@@ -179,6 +187,7 @@ class Measures(Sessions):
             due={name: n for name, state, n in rows if state == DeliveryState.PENDING},
             oldest_due_s=ages,
             lost={name: n for name, state, n in rows if state == DeliveryState.UNDELIVERABLE},
+            failed=put_aside,
         )
 
     def happened(self, after: int, limit: int) -> tuple[int, tuple[Event, ...]]:

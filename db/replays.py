@@ -17,13 +17,14 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, undefer
 
 from db.audit import AuditEntry, AuditKind, add_entry
 from db.compress import expand
+from db.dead_letters import not_discarded
 from db.errors import NotFound
 from db.filters import Filter, Subject, matching, nameless
 from db.records import DeliveryState, ExamState, MessageState
 from db.sealed import Sealed
 from db.sessions import Sessions
 from db.tables import DeliveryRow, ExamRow, MessageRow, WaveformRow
-from db.upkeep_tables import DiscardRow, ReplayRow
+from db.upkeep_tables import ReplayRow
 
 
 class Stage(StrEnum):
@@ -272,8 +273,7 @@ def _wanted(found: Filter, stage: Stage) -> tuple[InstrumentedAttribute[UUID], C
         Stage.SCORE: (ExamRow.id, _failed_and_whole()),
         Stage.DELIVER: (DeliveryRow.id, _undelivered()),
     }[stage]
-    discarded = select(DiscardRow.subject_id)
-    return key, and_(eligible, matching(found, stage.subject), key.not_in(discarded))
+    return key, and_(eligible, matching(found, stage.subject), not_discarded(key))
 
 
 def _failed_and_whole() -> ColumnElement[bool]:

@@ -90,8 +90,13 @@ def _queues(store: Store, now: datetime) -> list[Metric]:
         by(
             "destination",
             "hisbundle_lost_deliveries",
-            "Deliveries that were given up and are not replayed yet",
+            "Deliveries that were given up and neither replayed nor discarded yet",
             queues.lost,
+        ),
+        single(
+            "hisbundle_failed_ecgs",
+            "ECGs that could not be scored and were neither replayed nor discarded yet",
+            queues.failed,
         ),
         by(
             "destination",

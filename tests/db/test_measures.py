@@ -47,6 +47,28 @@ def test_what_waits_is_told_live_and_of_archives(store, received, assessment):
     assert queues.oldest_due_s == {"fhir": pytest.approx(30)}, "whenever it is due"
 
 
+def test_what_was_discarded_is_neither_lost_nor_failed(store, received, assessment):
+    failed = [received("1"), received("2")]
+    for exam in failed:
+        store.fail_exam(exam, "scoring-crashed")
+    lost = store.save_assessment(received("3"), assessment("fhir", "oru"))
+    for delivery in lost:
+        store.record_undeliverable(delivery, "never")
+    assert (store.queues(NOW).failed, store.queues(NOW).lost) == (2, {"fhir": 1, "oru": 1})
+    store.discard(failed[0], "a test", "admin", NOW)
+    store.discard(lost[0], "a test", "admin", NOW)
+    assert (store.queues(NOW).failed, store.queues(NOW).lost) == (1, {"oru": 1})
+    store.discard(failed[1], "a test", "admin", NOW)
+    store.discard(lost[1], "a test", "admin", NOW)
+    assert (store.queues(NOW).failed, store.queues(NOW).lost) == (0, {})
+
+
+def test_what_is_on_its_way_is_due_although_somebody_discarded_it(store, received, assessment):
+    (delivery,) = store.save_assessment(received("1"), assessment("fhir"))
+    store.discard(delivery, "a test", "admin", NOW)
+    assert store.queues(NOW).due == {"fhir": 1}
+
+
 def test_what_happened_is_told_once_and_in_order(store, received, scored, assessment):
     first, second = received("1"), received("2")
     (delivery,) = store.save_assessment(first, scored(0.75, "fhir"))

@@ -107,6 +107,7 @@ def test_everything_of_ours_is_on_the_dashboard(samples):
         "hisbundle_up",
         "hisbundle_refusing",
         "hisbundle_conflicts",
+        "hisbundle_failed_ecgs",
         "hisbundle_kafka_lag_records",
     }
     assert ours - shown == on_alerts_alone

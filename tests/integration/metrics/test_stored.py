@@ -32,6 +32,16 @@ def test_what_is_stored_and_what_waits(store, accept, found):
     assert told["hisbundle_database_bytes",] > 0
 
 
+def test_a_failed_ecg_is_told_until_it_is_discarded(store, accept, found, monkeypatch):
+    monkeypatch.setattr(stored, "FRESH_S", 0)
+    (exam,) = accept(store, "1").exam_ids
+    store.fail_exam(exam, "scoring-crashed")
+    assert found()["hisbundle_failed_ecgs",] == 1
+    store.discard(exam, "a test", "admin", NOW)
+    told = found()
+    assert told["hisbundle_failed_ecgs",] == 0
+
+
 def test_a_database_that_is_away_is_told(store, found, monkeypatch):
     def away(_now):
         raise StoreUnavailable("store-unavailable", "gone")
