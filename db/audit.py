@@ -11,7 +11,7 @@ in the process log) elsewhere, sees that too.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +27,7 @@ from db.upkeep_tables import AuditRow
 GENESIS = "0" * 64  # stands before the first entry
 _LOCK = 0x4845_4152_5453  # of PostgreSQL's advisory locks: one process seals at a time
 _PAGE = 1000
+_PRUNED_AT_ONCE = 5000  # a tenth of a second on SQLite, for which whoever writes has to wait
 
 
 class AuditKind(StrEnum):
@@ -182,22 +183,51 @@ class Audit(Sessions):
             conditions.append(AuditRow.exam_id == exam_id)
         yield from (_entry(row) for row in self._sealed(*conditions))
 
-    def prune_audit(self, before: datetime, actor: str, now: datetime) -> int:
+    def prune_audit(
+        self,
+        before: datetime,
+        actor: str,
+        now: datetime,
+        told: Callable[[int], None] = lambda _: None,
+    ) -> int:
         """Remove sealed entries from before, from the chain's beginning; return how many.
 
-        What was removed is itself an entry, which holds the hash that the rest goes on from.
+        It takes short transactions. What each removed is itself an entry, which holds the hash that
+        the rest goes on from: the chain is sound after each.
+
+        Args:
+            before: older ones go.
+            actor: who asked for it.
+            now: the present.
+            told: hears how many more entries are gone.
         """
-        with self._writing() as session:
+        with self._reading() as session:
             number, _ = _head(session)
             kept = session.scalar(select(func.min(AuditRow.number)).where(AuditRow.at >= before))
-            through = number - 1 if kept is None else kept - 1  # the head itself always stays
-            last = session.scalars(select(AuditRow).where(AuditRow.number == through)).one_or_none()
-            if last is None:
+        end = number if kept is None else kept  # the head itself always stays
+        count = 0
+        while gone := self._prune_front(end, actor, now):
+            count += gone
+            told(gone)
+        return count
+
+    def _prune_front(self, end: int, actor: str, now: datetime) -> int:
+        """Remove the first entries, of those with numbers below `end`; return how many."""
+        first = (
+            select(AuditRow.number, AuditRow.sha256)
+            .where(AuditRow.number < end)
+            .order_by(AuditRow.number)
+            .limit(_PRUNED_AT_ONCE)
+        )
+        with self._writing() as session:
+            piece = session.execute(first).all()
+            if not piece:
                 return 0
-            content = {"through": through, "sha256": last.sha256}
+            through, sha256 = piece[-1]
+            content = {"through": through, "sha256": sha256}
             add_entry(session, AuditEntry(AuditKind.PRUNED, now, actor, None, content))
-            gone = delete(AuditRow).where(AuditRow.number <= through).returning(AuditRow.number)
-            return len(session.scalars(gone).all())
+            session.execute(delete(AuditRow).where(AuditRow.number <= through))
+        return len(piece)
 
     def _sealed(self, *conditions: ColumnElement[bool]) -> Iterator[AuditRow]:
         """Yield sealed rows in their order, a page at a time: nobody waits for a long reader."""

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
 
 from db.errors import StoreUnavailable, StoreUnusable
 from db.keyring import Keyring
@@ -74,6 +75,15 @@ def faults() -> Iterator[None]:
         raise StoreUnavailable("store-unavailable", _name(error.orig)) from None
     except PoolTimeoutError:
         raise StoreUnavailable("store-unavailable", "no free connection") from None
+
+
+def without_hurry(session: Session) -> None:
+    """Let this transaction's statements take as long as they need: they go through whole tables.
+
+    Otherwise PostgreSQL ends each that takes longer than anything that somebody waits for.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL statement_timeout = 0"))
 
 
 def _name(error: BaseException | None) -> str:

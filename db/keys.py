@@ -32,6 +32,7 @@ from sqlalchemy.orm import Session
 
 from db.audit import AuditEntry, AuditKind, add_entry
 from db.columns import Base
+from db.engine import without_hurry
 from db.errors import Corrupt, StoreUnusable
 from db.keyring import MARK, Key, Keyring
 from db.records import DeliveryState
@@ -109,6 +110,7 @@ class Keys(Sessions):
     def sealable_rows(self) -> int:
         """Return how many rows there are that have something to seal."""
         with self._reading() as session:
+            without_hurry(session)
             return sum(
                 session.scalars(select(func.count()).select_from(table)).one()
                 for table in _tables()
@@ -131,9 +133,11 @@ class Keys(Sessions):
             raise StoreUnusable("key-missing", "the settings name no keys")
         changed = sum(self._reseal(table, keyring, told) for table in _tables())
         with self._writing() as session:
+            without_hurry(session)
             # Of what has ended nobody needs to know any more which were one patient's.
             ended = DeliveryRow.state != DeliveryState.PENDING
-            session.execute(update(DeliveryRow).where(ended).values(patient=None))
+            named = ended & DeliveryRow.patient.is_not(None)
+            session.execute(update(DeliveryRow).where(named).values(patient=None))
             session.execute(
                 update(KeyRow).where(_writes(keyring)).values(complete_at=datetime.now(UTC))
             )
@@ -168,6 +172,7 @@ class Keys(Sessions):
     def key_uses(self) -> tuple[KeyUse, ...]:
         """Return how many values each key that is noted holds; it looks at all of them."""
         with self._reading() as session:
+            without_hurry(session)
             noted = [(row.kind, row.id) for row in session.scalars(select(KeyRow))]
             names = [(SEAL, None), (INDEX, None), *noted]
             counts = [0] * len(names)

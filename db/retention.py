@@ -110,7 +110,7 @@ class Retention(Audit):
         for kind, period in _given(periods):
             before = now - period
             if kind == "audit":
-                counts[kind] = self.prune_audit(before, actor, now)
+                counts[kind] = self.prune_audit(before, actor, now, told)
                 continue
             counts[kind] = 0
             while taken := self._prune_piece(kind, before):

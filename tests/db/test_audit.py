@@ -104,6 +104,23 @@ def test_pruning_leaves_a_chain_that_is_sound_and_says_what_went(log):
     assert log.prune_audit(NOW + timedelta(days=3), "retention", NOW + timedelta(days=9)) == 0
 
 
+def test_pruning_goes_in_pieces_and_the_chain_is_sound_after_each(log, monkeypatch):
+    monkeypatch.setattr("db.audit._PRUNED_AT_ONCE", 2)
+
+    def killed(_gone):
+        raise KeyboardInterrupt
+
+    past, later = NOW + timedelta(days=4), NOW + timedelta(days=9)
+    with pytest.raises(KeyboardInterrupt):
+        log.prune_audit(past, "retention", later, killed)
+    assert (log.verify_audit().entries, log.verify_audit().broken_at) == (3, None)
+    assert log.prune_audit(past, "retention", later) == 2
+    log.seal_audit()
+    assert (log.verify_audit().entries, log.verify_audit().broken_at) == (3, None)
+    pruned = [e.entry.content for e in log.audit_entries(since=later)]
+    assert [content["through"] for content in pruned] == [2, 4]
+
+
 def test_of_pruning_everything_the_head_stays(log):
     head = log.audit_head()
     assert log.prune_audit(NOW + timedelta(days=99), "retention", NOW) == 4

@@ -1,8 +1,9 @@
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import column, select, table
+from sqlalchemy import column, event, select, table
 
 from db.clinical import BedMove, Clinical, Incoming, NewResult, OrderRef
 from db.errors import StoreUnusable
@@ -178,6 +179,31 @@ def test_a_piece_that_is_killed_is_done_again(opened, message, exam, assessment)
     assert store.is_resealed()
     assert store.load_exam(ids[2]).patient == WHO
     assert KeyUse("seal", None, 0) in store.key_uses()
+
+
+@pytest.mark.parametrize(
+    ("work", "statement"),
+    [
+        (Store.sealable_rows, "FROM exam"),
+        (Store.key_uses, "FROM exam"),
+        (Store.reseal, "UPDATE delivery"),
+    ],
+)
+def test_postgresql_ends_nothing_that_goes_through_whole_tables(opened, work, statement):
+    store = opened(FIRST)
+    on_postgresql = store._engine.dialect.name == "postgresql"
+    limits = set()
+
+    def note(_connection, cursor, told, *_):
+        if on_postgresql and statement in told:
+            limits.update(cursor.connection.execute("SHOW statement_timeout").fetchone())
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    work(store)
+    assert limits == ({"0"} if on_postgresql else set())
+    with closing(store._engine.raw_connection()) as connection:  # of the next transaction
+        note(None, connection.cursor(), statement)
+    assert limits == ({"0", "30s"} if on_postgresql else set())
 
 
 @pytest.mark.parametrize(
