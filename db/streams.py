@@ -152,8 +152,8 @@ class Streams(Sessions):
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 50,
-    ) -> tuple[tuple[Stream, Window], ...]:
-        """Return windows, the latest first.
+    ) -> tuple[tuple[UUID, Window], ...]:
+        """Return windows with the ids of their streams, the latest first; no patient is read.
 
         Args:
             patient: identifier.
@@ -163,7 +163,7 @@ class Streams(Sessions):
             limit: at most so many.
         """
         wanted = (
-            select(StreamRow, WindowRow)
+            select(StreamRow.id, WindowRow)
             .join(StreamRow, StreamRow.id == WindowRow.stream_id)
             .order_by(WindowRow.start.desc(), WindowRow.stream_id)
             .limit(limit)
@@ -179,7 +179,7 @@ class Streams(Sessions):
             wanted = wanted.where(WindowRow.start < until)
         with self._reading() as session:
             rows = session.execute(wanted).all()
-        return tuple((stream_of(stream), _window(window)) for stream, window in rows)
+        return tuple((stream_id, _window(window)) for stream_id, window in rows)
 
 
 def _advance(step: Progress, now: datetime, pause_s: float) -> ReturningUpdate[UUID]:

@@ -17,12 +17,17 @@ END $$;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC;
 
 -- Viewers: states, counts, the audit log; of tables that name patients only the columns that do not.
-GRANT SELECT ON alembic_version, assessment, audit, circuit, delivery, discard, encryption_key, fhir_seen,
-    fhir_source, fhir_subscription, import_run TO hisbundle_viewer;
+-- They write audit entries, because what a command refuses them is told there; they seal and change none.
+-- `replay list`, `report show` and `retention show` and `holds` read what may name patients: those take an operator's login.
+GRANT SELECT ON alembic_version, alert, assessment, audit, circuit, delivery, discard, encryption_key, fhir_cursor,
+    fhir_seen, fhir_source, fhir_subscription, import_run, model_stop, stream_window TO hisbundle_viewer;
+GRANT INSERT ON audit TO hisbundle_viewer;
+GRANT USAGE ON SEQUENCE audit_id_seq TO hisbundle_viewer;
 GRANT SELECT (id, protocol, sender, control_id, state, reason, received_at, original_size, sha256,
     conflict_at) ON message TO hisbundle_viewer;
 GRANT SELECT (id, message_id, ordinal, state, reason, acquired_at, acquired_on, received_at,
     rung_at, attempts, priority, silent) ON exam TO hisbundle_viewer;
+GRANT SELECT (id, message_id, sender, sampling_rate_hz, state, heard_at, watermark) ON stream TO hisbundle_viewer;
 GRANT SELECT (exam_id) ON waveform TO hisbundle_viewer;  -- whether an ECG still has its samples
 
 -- Operators: read all, write what replays, imports and reviews write; delete nothing but a model's

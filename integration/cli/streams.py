@@ -2,10 +2,11 @@
 
 import json
 from datetime import datetime
+from uuid import UUID
 
 import click
 
-from db.streaming import Stream, Window
+from db.streaming import Window
 from integration.cli.access import needs
 from integration.config import load_settings
 from integration.database import open_store
@@ -44,7 +45,7 @@ def streams(
         )
     finally:
         store.close()
-    told = [_told(stream, window) for stream, window in found]
+    told = [_told(stream_id, window) for stream_id, window in found]
     if as_json:
         click.echo(json.dumps({"windows": told}))
         return
@@ -52,9 +53,9 @@ def streams(
         click.echo("  ".join(map(str, one.values())))
 
 
-def _told(stream: Stream, window: Window) -> dict[str, object]:
+def _told(stream_id: UUID, window: Window) -> dict[str, object]:
     return {
-        "stream": str(stream.id),
+        "stream": str(stream_id),
         "start": window.start.isoformat(timespec="milliseconds"),
         "verdict": window.verdict,
         "heart_rate_bpm": window.heart_rate_bpm and round(window.heart_rate_bpm, 1),

@@ -88,7 +88,7 @@ def test_a_step_is_taken_once(store, arrive):
     af = RhythmFinding("AF", 0.0, 20.0, 0.9, 0.5)
     store.save_progress(step(first, window(FIRST, (af,))), at(30), 0.3)
     store.save_progress(step(second, window(FIRST)), at(30), 0.3)
-    assert store.find_windows() == ((STREAM, window(FIRST, (af,))),)
+    assert store.find_windows() == ((STREAM.id, window(FIRST, (af,))),)
     now = store.open_claim(STREAM.id)
     assert (now.made_to, now.last_beat) == (FIRST, FIRST + timedelta(seconds=7.25))
 

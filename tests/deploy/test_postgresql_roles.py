@@ -5,9 +5,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import event
 
+import db.engine
+from db.audit import AuditEntry, AuditKind
 from db.clinical import Incoming
 from db.errors import StoreUnavailable
 from db.filters import parse_filter
@@ -15,6 +18,8 @@ from db.migrate import upgrade
 from db.records import MessageState, NewMessage
 from db.replays import Stage
 from db.store import Store
+from integration.cli import cli
+from integration.security import roles
 from tests.databases import postgres_database
 
 SQL = Path(__file__).parents[2] / "deploy" / "postgresql-roles.sql"
@@ -51,6 +56,12 @@ def allowed(url, statement):
     [
         ("SELECT state, sender FROM message", "viewer operator admin"),
         ("SELECT number, content FROM audit", "viewer operator admin"),
+        (
+            "INSERT INTO audit (at, kind, actor, content) VALUES (now(), 'access', 'x', '{}')",
+            "viewer operator admin",
+        ),
+        ("UPDATE audit SET number = 1", "admin"),
+        ("SELECT patient_identifier FROM stream", "operator admin"),
         ("SELECT raw FROM message", "operator admin"),
         ("SELECT patient_identifier FROM exam", "operator admin"),
         ("SELECT patient_token FROM exam", "operator admin"),
@@ -91,3 +102,50 @@ def test_a_viewer_looks_at_the_status(owners_url):
     replayable = [store.count_replayable(parse_filter(""), stage) for stage in Stage]
     assert replayable == [1, 0, 0]
     store.close()
+
+
+@pytest.fixture
+def as_viewer(owners_url, monkeypatch, tmp_path):
+    """A function that runs a command, whose connections are a viewer's."""
+    options = f"{db.engine._POSTGRES_OPTIONS} -c role=hisbundle_viewer"
+    monkeypatch.setenv("HISBUNDLE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("HISBUNDLE_DATABASE_URL", owners_url)
+
+    def run(command):
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr("db.engine._POSTGRES_OPTIONS", options)
+            return CliRunner().invoke(cli, command.split())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status",
+        "model list",
+        "streams",
+        "fhir sources",
+        "ecg list",
+        "dead-letters list",
+        "audit head",
+        "audit verify",
+    ],
+)
+def test_a_viewer_runs(as_viewer, owners_url, command):
+    owner = Store.open(owners_url)
+    owner.record_audit(AuditEntry(AuditKind.ACCESS, NOW, "somebody", None, {}))  # not sealed
+    owner.close()
+    done = as_viewer(command)
+    assert done.exit_code == 0, done.exception
+
+
+def test_what_a_viewer_is_refused_is_in_the_audit_log(as_viewer, owners_url, monkeypatch):
+    monkeypatch.setattr(roles.os, "getuid", lambda: 61234)
+    monkeypatch.setenv("HISBUNDLE_ROLES__VIEWERS", '["61234"]')
+    assert "role-missing" in str(as_viewer("retention run").exception)
+    owner = Store.open(owners_url)
+    owner.seal_audit()
+    *_, last = owner.audit_entries()
+    owner.close()
+    assert last.entry.content == {"refused": "cli retention run", "needs": "admin"}
