@@ -28,7 +28,8 @@ ALERTS = [
 ]
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "hisbundle.json").read_text())
 TARGETS = [target for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
-EXPRESSIONS = [rule["expr"] for rule in ALERTS] + [target["expr"] for target in TARGETS]
+EXPRESSION = {rule["alert"]: rule["expr"] for rule in ALERTS}
+EXPRESSIONS = [*EXPRESSION.values()] + [target["expr"] for target in TARGETS]
 ADDED_BY_PROMETHEUS = {"job", "instance"}
 
 
@@ -111,6 +112,20 @@ def test_everything_of_ours_is_on_the_dashboard(samples):
         "hisbundle_kafka_lag_records",
     }
     assert ours - shown == on_alerts_alone
+
+
+@pytest.mark.parametrize("name", ["HisbundleSilence", "HisbundleHttpErrors"])
+def test_an_alert_sees_a_counter_that_began_with_its_first_event(name):
+    expression = "".join(EXPRESSION[name].split())
+    counter, window = re.search(r"increase\((.+?)\[(\w+)\]\)", expression).groups()
+    assert f"({counter}unless{counter}offset{window})" in expression
+
+
+def test_silence_is_told_where_no_message_ever_came():
+    total, _, limits = EXPRESSION["HisbundleSilence"].partition(" == 0 ")
+    assert total.endswith(" or vector(0))"), "without a message there is no series to add up"
+    names = {selector.name for selector in selectors(limits.partition(" and on() ")[2])[0]}
+    assert names == {"process_start_time_seconds"}, "and it is not told at once"
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda rule: rule["alert"])
