@@ -89,7 +89,7 @@ class _Look:
     @property
     def n_steps(self) -> int:
         """How many steps the ECG has; a window that it does not fill has more."""
-        return self.whole.visible.shape[1] // STRIDE
+        return int(self.whole.visible.shape[1]) // STRIDE
 
     def evidence(self, code: str, window: int, weights: Steps, influence: Steps) -> Evidence:
         """Keep the steps of a window that the ECG has: an even spread is one over these."""

@@ -259,12 +259,14 @@ def _results(
             patient = patient_of(message, order.pids)
         except (Refused, EcgError):
             patient = None
+        placer, filler = (n if keepable(n or "") else None for n in _numbers(message, order))
         yield NewResult(
             patient,
             measurements,
             statements,
             _when(message, order, zone),
-            *(number if keepable(number or "") else None for number in _numbers(message, order)),
+            placer,
+            filler,
             exam=_exam_beside(order, carriers),
         )
 
