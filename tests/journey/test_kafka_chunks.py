@@ -39,10 +39,10 @@ def windows_of(installation, topic):
     with closing(Store.open(f"sqlite:///{installation.folder}/data/hisbundle.db")) as store:
         found = store.find_windows(limit=1000)
     named = {stream_of(topic, device).id: device for device in DEVICES}
-    counted = Counter((named[stream.id], window.start) for stream, window in found)
+    counted = Counter((named[stream_id], window.start) for stream_id, window in found)
     whole = {
-        (named[stream.id], window.start)
-        for stream, window in found
+        (named[stream_id], window.start)
+        for stream_id, window in found
         if window.share == 1.0 and not window.overlapping
     }
     return counted, whole
