@@ -118,8 +118,10 @@ class Installation:
 
         def look():
             told = self.status()
-            waiting = told["exams"]["received"] + told["exams"]["scored"]
-            return told["recent"] if len(told["recent"]) >= count and not waiting else None
+            recent, open_ = told["recent"], ("received", "scored")
+            # Counted first and listed then: another one may have come in between.
+            waits = any(map(told["exams"].get, open_)) or any(e["state"] in open_ for e in recent)
+            return recent if len(recent) >= count and not waits else None
 
         return self.wait_for(look, f"{count} ECGs to settle")
 
