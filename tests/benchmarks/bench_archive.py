@@ -150,10 +150,12 @@ def scored(site: Site, total: int, progress: Progress) -> dict[str, Any]:
     waits: list[tuple[float, float]] = []
     lost: list[int] = []
     ending = threading.Event()
+    starting = time.monotonic()
     process = site.serve()
     watch = Memory(process.pid)
     watch.start()
     begun = time.monotonic()
+    ready_s = [round(begun - starting, 1)]
     sender = threading.Thread(target=urgent, args=(site, ending, waits, lost), daemon=True)
     sender.start()
     kills, killed_at = [], list[float]()
@@ -173,6 +175,7 @@ def scored(site: Site, total: int, progress: Progress) -> dict[str, Any]:
             process.wait()
             memory_before = watch.told()
             process = site.serve()
+            ready_s.append(round(time.monotonic() - killed_at[-1], 1))
             watch = Memory(process.pid)
             watch.start()
     while site.count("exam WHERE state = 'received'"):
@@ -187,6 +190,7 @@ def scored(site: Site, total: int, progress: Progress) -> dict[str, Any]:
     return {
         "assessments": site.count("assessment"),
         "killed_at": kills,
+        "ready_s": ready_s,
         "seconds": round(seconds, 1),
         "ecgs_per_s": round(total / seconds, 1),
         "resident_mib": {"before_the_kill": memory_before, "after": watch.told()},
