@@ -1,7 +1,7 @@
 """EC57 figures of many recordings: gross, average, by patient; from folders of annotations."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,15 @@ from model.metrics import Estimate, bootstrap
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Several recordings, by name."""
+    """Several recordings, by name.
+
+    Attributes:
+        records: what was compared of each.
+        patients: whose a recording is; one that is not named is its own patient's.
+    """
 
     records: Mapping[str, Comparison]
+    patients: Mapping[str, str] = field(default_factory=lambda: SAME_PERSON)
 
     @property
     def gross(self) -> Comparison:
@@ -34,7 +40,7 @@ class Evaluation:
     def interval(self, figure: Callable[[Comparison], float], *, n_draws: int = 500) -> Estimate:
         """Estimate a gross figure with a 95 % interval over patients drawn with replacement."""
         parts = list(self.records.values())
-        patients = np.array([SAME_PERSON.get(name, name) for name in self.records])
+        patients = np.array([self.patients.get(name, name) for name in self.records])
         return bootstrap(
             patients,
             lambda rows: figure(Comparison.gross(parts[row] for row in rows)),

@@ -86,15 +86,18 @@ def evaluate(
     What DIR holds is found out: PTB-XL (ptbxl_database.csv), LUDB (ludb.csv or its headers), or
     WFDB records at any depth whose headers have SNOMED codes, as in the PhysioNet challenges 2020
     and 2021. Each ECG goes the way it goes in production: reader, quality gate, windows, network.
-    One that cannot be read is counted with its reason.
+    One that cannot be read, is longer than ten minutes (the strip model's) or, where no patients
+    are named, has the samples of another one is counted with its reason.
 
     With a strip bundle, DIR holds WFDB records with reference beats (.atr), as MIT-BIH's, or the
-    strips of the PhysioNet challenge 2017.
+    strips of the PhysioNet challenge 2017. MIT-BIH's paced records are left out, and those that the
+    bundle learned from unless there are no others.
     """
     from model.strip.card import is_strip  # noqa: PLC0415 (slow to import: only here)
 
     if model_path is not None and is_strip(model_path):
         _check_writable(json_path)
+        _check_for_strips(folds, limit, operating_point)
         evaluate_strip(model_path, data_path, json_path, plots)
         return
     from integration.formats import read_ecg  # noqa: PLC0415 (slow to import: only here)
@@ -151,6 +154,14 @@ def _check_writable(path: Path | None) -> None:
         raise click.BadParameter("not a file in an existing folder", param_hint="--json")
 
 
+def _check_for_strips(folds: tuple[int, ...] | None, limit: int | None, point: str | None) -> None:
+    """Refuse what would otherwise be passed over, and the figures taken for something else."""
+    given = {"--folds": folds, "--limit": limit, "--operating-point": point}
+    for name, value in given.items():
+        if value is not None:
+            raise click.BadParameter("a strip bundle knows none", param_hint=name)
+
+
 def _is_ptbxl(cases: "Cases") -> bool:
     return cases.statements is not None
 
@@ -203,7 +214,7 @@ def _print_data(console: Console, figures: Json) -> None:
     console.print(f"{data['source']}: {data['ecgs']} ECGs, {of}")
     for title, counts in (
         ("left out", data["left_out"]),
-        ("unreadable", data["unreadable"]),
+        ("not counted", data["unreadable"]),
         (
             f"unscorable {quality['unscorable']} ({quality['unscorable_rate']:.1%})",
             quality["reasons"],

@@ -65,11 +65,16 @@ def evaluate_strip(
 
 def _print(figures: dict[str, Any]) -> None:
     click.echo(
-        f"{figures['records']} records, {figures['hours']:.1f} h; "
+        f"{figures['records']} records of {figures['patients']} patients, as far as they are named,"
+        f" {figures['hours']:.1f} h; "
         f"{figures['cpu_seconds_an_hour']:.1f} s of one core an hour of signal"
     )
+    for reason, names in figures["left_out"].items():
+        click.echo(f"left out, {reason}: {' '.join(names)}")
     if figures["trained_on"]:
         click.echo(f"the model learned from {len(figures['trained_on'])} of these: no measurement")
+    for name in figures["persons_known"]:
+        click.echo(f"{name} is of a person that the model learned from")
     for title in (title for title in figures if ", " in title):
         measured = figures[title]
         click.echo(f"\n{title} R peaks and escape beats")

@@ -35,6 +35,14 @@ def test_interval_draws_patients_so_that_two_recordings_of_one_go_together():
     assert (interval.low, interval.high) == (0.0, 1.0)
 
 
+def test_whose_a_recording_is_may_be_told():
+    parts = {"I01": record(10, 0), "I02": record(0, 10)}
+    of_one = Evaluation(parts, {"I01": "patient 1", "I02": "patient 1"})
+    interval = of_one.interval(ventricular_sensitivity)
+    assert (interval.low, interval.high) == (0.5, 0.5)
+    assert Evaluation(parts).interval(ventricular_sensitivity).low == 0.0
+
+
 def test_table_has_a_line_a_recording_and_dashes_where_nothing_was():
     lines = Evaluation({"100": record(90, 10), "106": record(0, 0)}).table().splitlines()
     assert [line.split()[0] for line in lines] == ["Record", "100", "106", "Gross", "Average"]

@@ -56,7 +56,29 @@ def test_evaluate_reads_a_folder_of_annotated_records(bundle, tmp_path):
         ],
     )
     assert done.exit_code == 0, done.output
+    assert "1 records of 1 patients" in done.output
     assert "annotated, de-chazal R peaks" in done.output
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["model"]["name"] == "strip"
     assert figures["annotated, de-chazal"]["accuracy"]["value"] > 0.5
+
+
+def test_evaluate_says_what_it_left_out(bundle, tmp_path):
+    save_bundle(tmp_path / "bundle", bundle)
+    for name in ("100", "102"):
+        write_record(tmp_path, beat_record(name, n_beats=60, seed=90, rate_hz=360.0))
+    done = CliRunner().invoke(
+        evaluate, ["--model-path", str(tmp_path / "bundle"), "--data-path", str(tmp_path)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "left out, paced: 102" in done.output
+
+
+@pytest.mark.parametrize("option", ["--folds=9", "--limit=5", "--operating-point=balanced"])
+def test_options_that_a_strip_bundle_does_not_know_are_refused(option, bundle, tmp_path):
+    save_bundle(tmp_path / "bundle", bundle)
+    done = CliRunner().invoke(
+        evaluate, ["--model-path", str(tmp_path / "bundle"), "--data-path", str(tmp_path), option]
+    )
+    assert done.exit_code == 2
+    assert option.partition("=")[0] in done.stderr
