@@ -159,7 +159,7 @@ def bootstrap_weights(
     draws = np.stack(
         [
             statistic(np.bincount(drawn, minlength=n_patients)[patient].astype(np.float64))
-            for drawn in generator.integers(n_patients, size=(n_draws, n_patients))
+            for drawn in (generator.integers(n_patients, size=n_patients) for _ in range(n_draws))
         ]
     )
     whole = statistic(np.ones(len(patient)))

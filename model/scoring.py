@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.anomaly import COMPONENTS
+from model.assessor import MAX_RESTING_S
 from model.baseline import AFTER, BEFORE, median_beat
 from model.datasets.cases import Cases
 from model.datasets.ptbxl import TYPES
@@ -67,7 +68,8 @@ class Scored:
         beats: `(n, 12, W)` median beats.
         subsets: lead set to `n` rows, NaN where the gate refused this set.
         in_subsets: `(n,)` the rows of which lead sets were tried.
-        unreadable: reason to number of recordings that are no rows.
+        unreadable: reason to number of recordings that are no rows; `too-long` for the resting
+            model, `duplicate` of another row.
         sha256: of labels and samples, in order.
     """
 
@@ -131,16 +133,28 @@ def score_cases(
     one_by_one = _in_processes(plan, model_path, workers) if workers > 1 else _here(detector, plan)
     answers: dict[int, Answer] = {}
     unreadable: dict[str, int] = {}
+    seen: set[bytes] = set()
     for row, answer in enumerate(one_by_one):
-        if isinstance(answer, Answer):
-            answers[row] = answer
+        told = _twice(answer, cases, seen)
+        if isinstance(told, Answer):
+            answers[row] = told
         else:
-            unreadable[answer] = unreadable.get(answer, 0) + 1
+            unreadable[told] = unreadable.get(told, 0) + 1
         on_ecg()
     if not answers:
         told = ", ".join(f"{reason} ({n})" for reason, n in unreadable.items())
         raise DatasetError("nothing-readable", f"no ECG could be read: {told or 'there is none'}")
     return _scored(detector, plan, answers, unreadable)
+
+
+def _twice(answer: Answer | str, cases: Cases, seen: set[bytes]) -> Answer | str:
+    """The answer, or `duplicate` where nothing but the samples could tell whose they are."""
+    if cases.patients_known or isinstance(answer, str) or not answer.quality.scorable:
+        return answer
+    if answer.digest in seen:
+        return "duplicate"
+    seen.add(answer.digest)
+    return answer
 
 
 def answer(detector: Detector, ecg: Ecg, lead_sets: LeadSets) -> Answer:
@@ -185,6 +199,8 @@ def _one(detector: Detector, plan: Plan, row: int) -> Answer | str:
     """An answer, or the reason why there is none."""
     try:
         ecg = plan.cases.ecg(row)
+        if ecg.duration_s > MAX_RESTING_S:
+            return "too-long"  # the strip model's, in production
         return answer(detector, ecg, plan.lead_sets if row in plan.with_subsets else {})
     except HisbundleError as error:
         return error.reason

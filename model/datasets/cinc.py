@@ -1,11 +1,15 @@
 """WFDB folders with SNOMED codes in `#Dx:` lines, as in the PhysioNet challenges 2020 and 2021.
 
 These sets give no patient numbers, so each recording counts as a patient. Recordings of PTB-XL in
-the challenges' form (HR00001...) are left out: the model was trained on most of them.
+the challenges' form (HR00001...) are left out: the model was trained on most of them. A source may
+look for a part of a type alone, as CPSC 2018 does for premature beats and fibrillation of ARR but
+not for sinus tachycardia; the remarks say so where a few codes are all that it has of a type.
 """
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ from model.datasets.cases import (
     Cases,
     FromFiles,
     Read,
+    Texts,
     age_of,
     labels,
     sex_of,
@@ -21,7 +26,7 @@ from model.datasets.cases import (
     without_unannotated,
 )
 from model.datasets.headers import named, remarks, wfdb_headers
-from model.datasets.snomed import finding_of, is_known
+from model.datasets.snomed import finding_of, is_known, name_of
 from model.errors import DatasetError
 
 # The challenges' prefixes of record names.
@@ -33,6 +38,11 @@ SOURCES = {
     "E": "Georgia",
     "JS": "Chapman-Shaoxing and Ningbo",
 }
+# A folder or prefix of no known meaning with fewer ECGs is a patient's or a day's, no source.
+MIN_SOURCE = 100
+# A source with so few findings of a type does not look for all of it; MI is one finding anyway.
+FEW_FINDINGS = 3
+BROAD_TYPES = ("STTC", "CD", "HYP", "ARR")
 _PTBXL = re.compile(r"HR\d{5}")
 _PREFIX = re.compile(r"[A-Za-z]+")
 
@@ -75,7 +85,8 @@ def _cases(
 ) -> Cases:
     labelled = [labels(map(finding_of, codes)) for _, _, codes in kept]
     types = np.stack([row for row, _ in labelled])
-    site = np.array([_source(header, folder) for header, _, _ in kept])
+    site = _sources([header for header, _, _ in kept], folder)
+    missing = unannotated(types, site)
     return Cases(
         source="WFDB with SNOMED codes",
         record=np.array(
@@ -98,14 +109,37 @@ def _cases(
         remarks=(
             *(
                 f"{name} does not annotate {', '.join(codes)}: ECGs without are not counted as such"
-                for name, codes in unannotated(types, site).items()
+                for name, codes in missing.items()
             ),
+            *_narrow(site, [codes for *_, codes in kept], missing),
             *(
                 f"code {code[:20]} is in no table: {n} ECGs count only for the types they do have"
                 for code, n in unheard_of.most_common(20)
             ),
         ),
     )
+
+
+def _narrow(site: Texts, codes: list[list[str]], missing: dict[str, list[str]]) -> Iterator[str]:
+    """Say of which types a source has a few findings only."""
+    for name in np.unique(site).tolist():
+        mine = (set(said) for said, of in zip(codes, site, strict=True) if of == name)
+        found = [code for code, _ in Counter(chain.from_iterable(mine)).most_common()]
+        for kind in sorted(set(BROAD_TYPES) - set(missing.get(name, ()))):
+            of_kind = [name_of(code) for code in found if kind in finding_of(code).types]
+            if len(of_kind) <= FEW_FINDINGS:
+                yield (
+                    f"{name} has of {kind} only {', '.join(of_kind)}: ECGs without count as "
+                    "negative and may have another"
+                )
+
+
+def _sources(headers: list[Path], folder: Path) -> Texts:
+    """Name of each header's source; the folder's own for those of small ones."""
+    names = [_source(header, folder) for header in headers]
+    large = {name for name, n in Counter(names).items() if n >= MIN_SOURCE}
+    kept = large | set(SOURCES.values())
+    return np.array([name if name in kept else folder.name for name in names])
 
 
 def _source(header: Path, folder: Path) -> str:

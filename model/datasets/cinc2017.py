@@ -1,9 +1,9 @@
 """The PhysioNet/CinC Challenge of 2017 (Clifford et al., Comput Cardiol 44, 2017).
 
-One folder: a `.hea` and a `.mat` (WFDB, 16 bits behind 24 bytes of MATLAB header) for each record,
-and a table `record,label` without a header line. Labels are N (sinus rhythm), A (fibrillation), O
-(other rhythm) and ~ (too noisy). The recorder was held between both hands, so the lead is lead I,
-at times upside down.
+One folder: a table `record,label` without a header line, and for each record, beside it or in
+folders below, a `.hea` and a `.mat` (WFDB, 16 bits behind 24 bytes of MATLAB header).
+Labels are N (sinus rhythm), A (fibrillation), O (other rhythm) and ~ (too noisy). The recorder was
+held between both hands, so the lead is lead I, at times upside down.
 """
 
 import csv
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import wfdb
 
+from model.datasets.headers import wfdb_headers
 from model.ecg import Ecg
 from model.errors import DatasetError, EcgError
 
@@ -31,13 +32,13 @@ class Cinc2017:
     """The records of a folder.
 
     Attributes:
-        folder: where they lie.
+        places: where each lies, without ending.
         table: the file the labels come from.
         records: their names; each is another person's as far as the publisher tells.
         labels: one of CLASSES each.
     """
 
-    folder: Path
+    places: dict[str, Path]
     table: str
     records: tuple[str, ...]
     labels: tuple[str, ...]
@@ -48,7 +49,7 @@ class Cinc2017:
         Raises:
             DatasetError: `dataset-missing`, `dataset-altered`.
         """
-        path = self.folder / record
+        path = self.places[record]
         _check_size(path.with_suffix(".mat"))
         try:
             read = wfdb.rdrecord(str(path))
@@ -88,7 +89,9 @@ def load(folder: Path) -> Cinc2017:
     records, labels = zip(*rows, strict=True)
     if len(set(records)) != len(records):
         raise DatasetError("dataset-altered", f"{table} names a record twice")
-    return Cinc2017(folder, table, tuple(records), tuple(labels))
+    found = {h.stem: h.with_suffix("") for h in reversed([*wfdb_headers(folder)])}
+    places = {record: found.get(record, folder / record) for record in records}
+    return Cinc2017(places, table, tuple(records), tuple(labels))
 
 
 def _check_size(path: Path) -> None:

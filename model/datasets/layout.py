@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from model.datasets import cinc, ludb, ptbxl_cases
+from model.datasets import cinc, cinc2017, ludb, ptbxl_cases
 from model.datasets.cases import Cases, Read
 from model.datasets.headers import wfdb_headers
 from model.errors import DatasetError
@@ -28,6 +28,10 @@ def layout_of(folder: Path) -> str:
             return "cinc"
         if ludb.has_words(header):
             return "ludb"
+    if cinc2017.has_labels(folder) or any(folder.glob("*.atr")):
+        raise DatasetError(
+            "layout-unknown", f"{folder} holds strips or beats, which measure a strip bundle"
+        )
     raise DatasetError(
         "layout-unknown",
         f"{folder} holds neither {PTBXL_TABLE}, nor {ludb.TABLE} or LUDB's headers, nor WFDB "

@@ -65,7 +65,9 @@ _HAS = {
     },
     "CD ARR": {
         27885002: "complete heart block",
+        28189009: "2nd degree AV block, type 2",
         54016002: "Mobitz type I AV block",
+        164903001: "2:1 AV block",
         195042002: "2nd degree AV block",
         426183003: "Mobitz type II AV block",
     },
@@ -105,6 +107,7 @@ _HAS = {
         195080001: "atrial fibrillation and flutter",
         195101003: "wandering atrial pacemaker",
         233892002: "accelerated atrial escape rhythm",
+        233896004: "AV node reentry tachycardia",
         233897008: "AV reentrant tachycardia",
         251164006: "junctional premature complex",
         251166008: "AV nodal reentrant tachycardia",
@@ -129,6 +132,7 @@ _HAS = {
         427172004: "premature ventricular contractions",
         698247007: "cardiac dysrhythmia",
         713422000: "atrial tachycardia",
+        713423005: "multifocal atrial tachycardia",
     },
 }
 
@@ -169,6 +173,7 @@ _BORDERS = {
     ("", "STTC"): {
         77867006: "short QT interval",
         164937009: "U wave abnormal",
+        251242005: "tall U wave",
         251259000: "high T voltage",
         428417006: "early repolarisation",
     },
@@ -183,10 +188,16 @@ _BORDERS = {
     # No type of PTB-XL's, and none that they border on.
     ("", ""): {
         251146004: "low QRS voltages",
+        251147008: "low QRS voltages in limb leads",
+        251148003: "low QRS voltages in chest leads",
         266257000: "transient ischaemic attack (of the brain)",
         427393009: "sinus arrhythmia",
     },
 }
+
+
+_GROUPS = (_NORMAL, *_HAS.values(), *_BORDERS.values())
+_NAMES = {code: name for codes in _GROUPS for code, name in codes.items()}
 
 
 def _findings() -> dict[int, Finding]:
@@ -209,3 +220,8 @@ def finding_of(code: str) -> Finding:
 def is_known(code: str) -> bool:
     """Whether the table has the code."""
     return code.isascii() and code.isdigit() and int(code) in FINDINGS
+
+
+def name_of(code: str) -> str:
+    """What a code that is in the table means."""
+    return _NAMES[int(code)]

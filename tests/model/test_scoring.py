@@ -109,6 +109,27 @@ def test_any_rate_and_length(detector, tmp_path, rate_hz, duration_s):
     assert found.opinion.types[0, 0] > 0.5
 
 
+def test_the_same_recording_counts_once_where_no_patients_are_named(detector, tmp_path):
+    """The challenges of 2020 and 2021, one beside the other."""
+    for folder in ("2020", "2021/g1"):
+        write_cinc(tmp_path, 3, nested=folder)
+        write_record(tmp_path / folder / "A0009", simulate("noisy", seed=1), ["Dx: 426783006"])
+    found = score_cases(detector, Plan(cinc.cases(tmp_path, read_ecg), {}, frozenset()))
+    assert found.unreadable == {"duplicate": 3}
+    assert found.cases.record.tolist()[:3] == ["2020/A0001", "2020/A0002", "2020/A0003"]
+    assert (~found.scorable).sum() == 2
+
+
+def test_what_the_strip_model_reads_in_production_is_not_scored_here(detector, tmp_path):
+    """INCART's half hours among the challenges' ECGs."""
+    write_cinc(tmp_path, 1)
+    longer = simulate("normal", seed=2, sampling_rate_hz=100.0, duration_s=601.0)
+    write_record(tmp_path / "I0001", longer, ["Dx: 426783006"])
+    found = score_cases(detector, Plan(cinc.cases(tmp_path, read_ecg), {}, frozenset()))
+    assert found.unreadable == {"too-long": 1}
+    assert found.cases.record.tolist() == ["g1/A0001"]
+
+
 def test_when_nothing_can_be_read_that_is_an_error(detector, tmp_path):
     write_cinc(tmp_path, 2)
     for file in tmp_path.rglob("*.mat"):

@@ -10,6 +10,7 @@ from tests.ptbxl_folder import write_ptbxl
 NORMAL = Finding(normal=True)
 MI = Finding(frozenset({"MI"}), frozenset({"STTC"}))
 STTC = Finding(frozenset({"STTC"}))
+ARR = Finding(frozenset({"ARR"}))
 AXIS = Finding(unsure=frozenset({"CD"}))
 
 
@@ -18,6 +19,8 @@ AXIS = Finding(unsure=frozenset({"CD"}))
     [
         ([NORMAL], {"NORM": YES}, YES),
         ([NORMAL, MI], {"MI": YES, "STTC": UNKNOWN}, NO),
+        ([NORMAL, ARR], {"NORM": UNKNOWN, "ARR": YES}, NO),
+        ([ARR, STTC], {"STTC": YES, "ARR": YES}, NO),
         ([MI, STTC], {"MI": YES, "STTC": YES}, NO),
         ([NORMAL, AXIS], {"NORM": UNKNOWN, "CD": UNKNOWN}, UNKNOWN),
         ([NORMAL, Finding()], {"NORM": UNKNOWN}, UNKNOWN),
@@ -79,3 +82,4 @@ def test_an_age_that_cannot_be_is_unknown(text):
 
 def test_an_age():
     assert cases.age_of(" 63 ") == 63.0
+    assert cases.age_of(">89") == 89.0

@@ -61,10 +61,31 @@ def test_older_headers_and_codes_that_nobody_knows(tmp_path):
     ecg = simulate("normal", seed=1, duration_s=5.0)
     write_record(tmp_path / "cpsc" / "7", ecg, [" Age:  50", " Sex: Male", " Dx: 164889003, 12345"])
     found = cinc.cases(tmp_path, read_ecg)
-    assert found.groups["site"].tolist() == ["cpsc"]
+    assert found.groups["site"].tolist() == [tmp_path.name]
     assert found.age.tolist() == [50]
     assert found.types[0].tolist() == [*[UNKNOWN] * 5, YES]
     assert any("code 12345 is in no table: 1 ECGs" in remark for remark in found.remarks)
+
+
+def test_a_patients_folder_is_no_source(folder, tmp_path, monkeypatch):
+    """Of a hospital's numbers in folders each would be a source that annotates nothing."""
+    ecg = simulate("normal", seed=1, duration_s=5.0)
+    for patient in range(6):
+        write_record(tmp_path / f"p{patient}" / "1", ecg, ["Dx: 164889003"])
+        write_record(tmp_path / f"p{patient}" / "2", ecg, ["Dx: 426783006"])
+    found = cinc.cases(tmp_path, read_ecg)
+    assert set(found.groups["site"]) == {tmp_path.name}
+    assert found.types[:, ARR].tolist() == [YES, NO] * 6
+    monkeypatch.setattr(cinc, "MIN_SOURCE", 2)
+    assert len(set(cinc.cases(tmp_path, read_ecg).groups["site"])) == 6
+
+
+def test_where_a_source_has_a_few_findings_of_a_type_that_is_told(found):
+    told = [remark for remark in found.remarks if "may have another" in remark]
+    assert len(told) == 2
+    assert told[0].startswith("CPSC 2018 has of ARR only ")
+    assert "atrial fibrillation" in told[0]
+    assert told[1].startswith("CPSC 2018 has of CD only left bundle branch block: ")
 
 
 def test_a_folder_without_codes_is_refused(tmp_path):

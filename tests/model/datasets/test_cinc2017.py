@@ -31,6 +31,16 @@ def test_the_last_revision_of_the_labels_counts(folder):
     assert cinc2017.has_labels(folder)
 
 
+def test_the_records_may_lie_in_folders_below(folder):
+    """As the publisher has them: training/A00/A00001.mat, the table at the top."""
+    for file in sorted(folder.glob("A*")):
+        below = folder / "training" / file.name[:3]
+        below.mkdir(parents=True, exist_ok=True)
+        file.rename(below / file.name)
+    data = cinc2017.load(folder)
+    assert data.ecg("A00001").duration_s == 9.0
+
+
 def test_a_folder_without_labels(tmp_path):
     assert not cinc2017.has_labels(tmp_path)
     with pytest.raises(DatasetError, match="dataset-missing"):

@@ -4,6 +4,8 @@ from integration.formats import read_ecg
 from model.datasets.layout import labelled, layout_of, ptbxl_root
 from model.errors import DatasetError
 from model.simulate import simulate
+from tests import beat_records
+from tests.cinc2017_folder import write_cinc2017
 from tests.ptbxl_folder import write_ptbxl
 from tests.wfdb_folder import write_cinc, write_ludb, write_record
 
@@ -33,6 +35,16 @@ def test_what_it_cannot_be_is_told(tmp_path, name, reason):
     with pytest.raises(DatasetError) as refused:
         layout_of(tmp_path / name)
     assert refused.value.reason == reason
+
+
+def test_what_measures_a_strip_bundle_is_told(tmp_path):
+    beats = tmp_path / "beats"
+    beats.mkdir()
+    beat_records.write_record(beats, beat_records.beat_record(n_beats=9))
+    strips = write_cinc2017(tmp_path / "strips", n_per_class=1)
+    for folder in (beats, strips):
+        with pytest.raises(DatasetError, match=r"layout-unknown: .*a strip bundle"):
+            layout_of(folder)
 
 
 def test_only_ptbxl_has_folds(tmp_path):

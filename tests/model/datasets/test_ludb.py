@@ -9,7 +9,7 @@ from tests.wfdb_folder import write_ludb
 
 EXPECTED = [
     {"NORM": YES},
-    {"ARR": YES},
+    {"NORM": UNKNOWN, "ARR": YES},
     {"HYP": YES, "STTC": UNKNOWN, "CD": UNKNOWN},
     {"MI": YES, "STTC": UNKNOWN},
 ]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from model.datasets.snomed import FINDINGS, finding_of, is_known
+from model.datasets.snomed import FINDINGS, finding_of, is_known, name_of
 
 TABLES = Path(__file__).parents[4] / "shared" / "messages" / "terminology"
 SAME = [
@@ -40,6 +40,14 @@ def test_codes_that_are_scored_as_the_same_diagnosis_are_of_the_same_class(one, 
         ("164931005", {"STTC"}, {"MI"}),
         ("39732003", set(), {"CD"}),
         ("427393009", set(), set()),
+        # Chapman-Shaoxing's and Ningbo's own, as they are published beside the challenges.
+        ("28189009", {"CD", "ARR"}, set()),
+        ("164903001", {"CD", "ARR"}, set()),
+        ("233896004", {"ARR"}, set()),
+        ("713423005", {"ARR"}, set()),
+        ("251147008", set(), set()),
+        ("251148003", set(), set()),
+        ("251242005", set(), {"STTC"}),
         ("10370003", set(), {"MI", "STTC", "CD", "HYP", "ARR"}),
         ("111111111", set(), {"MI", "STTC", "CD", "HYP", "ARR"}),
         ("Unknown", set(), {"MI", "STTC", "CD", "HYP", "ARR"}),
@@ -52,6 +60,10 @@ def test_the_convention_is_that_of_the_model(code, types, unsure):
 
 def test_only_sinus_rhythm_speaks_for_a_normal_ecg():
     assert [code for code, finding in FINDINGS.items() if finding.normal] == [426783006]
+
+
+def test_a_code_has_a_name():
+    assert name_of("164889003") == "atrial fibrillation"
 
 
 def test_what_is_in_no_table_is_said_to_be():
