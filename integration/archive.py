@@ -10,7 +10,7 @@ import io
 import logging
 import os
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
@@ -138,10 +138,11 @@ class Patients:
     """Whose recordings are whose, where the files themselves do not tell."""
 
     def __init__(self, by_name: dict[str, PatientRef], *, named_by_file: bool = False) -> None:
-        """Take the table, by a file's name or its name without ending.
+        """Take the table.
 
         Args:
-            by_name: whose each file is.
+            by_name: whose each file is, by its name or the last folders and its name, either with
+                or without ending; the longest counts.
             named_by_file: whether a file that the table does not name is called after its patient.
         """
         self._by_name = by_name
@@ -177,7 +178,8 @@ class Patients:
         Raises:
             Refused: `patient-missing`, `patient-ambiguous`, `patient-disagrees`.
         """
-        told = self._by_name.get(path.name) or self._by_name.get(path.stem)
+        name = self._name(path)
+        told = None if name is None else self._by_name[name]
         if len(decoded.patients) > 1:
             raise Refused("patient-ambiguous", "the file names several patients")
         if not decoded.patients:
@@ -189,6 +191,25 @@ class Patients:
         if told is not None and told.identifier != decoded.patients[0].identifier:
             raise Refused("patient-disagrees", "the file names another patient than the table")
         return decoded.patients[0]
+
+    def check(self, paths: Iterable[Path]) -> None:
+        """Refuse a name that files in several folders have: whose they are would be a guess.
+
+        Raises:
+            ConfigError: `patients-unusable`.
+        """
+        folders: dict[str, Path] = {}
+        for path in paths if self._by_name else ():
+            name = self._name(path)
+            if name and folders.setdefault(name, path.parent) != path.parent:
+                detail = "files in several folders have a name of the table: put folders before it"
+                raise ConfigError("patients-unusable", detail)
+
+    def _name(self, path: Path) -> str | None:
+        """Return what the table calls a file, if it does."""
+        tails = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
+        names = (name for tail in tails for name in (tail, tail.removesuffix(path.suffix)))
+        return next(filter(self._by_name.__contains__, names), None)
 
 
 class Archive:

@@ -48,7 +48,7 @@ _LOOK_EVERY_S = 0.5
     "--patients",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="CSV with the columns file, identifier, authority: whose recordings are whose, where the "
-    "files do not tell, as WFDB never does",
+    "files do not tell, as WFDB never does; file may have folders before it, such as p1/ecg.hea",
 )
 @click.option(
     "--patient-from-name",
@@ -89,6 +89,7 @@ def import_(
         if not named:
             raise click.UsageError("name files or folders, or give --list")
         whose = Patients.read(patients, named_by_file=patient_from_name)
+        whose.check(path for path, must_be_ecg in recordings(named, _ENDINGS) if must_be_ecg)
         store.receive_as(Lane(BACKLOG, silent=no_deliver))
         archive = _archive(settings, None if dry_run else store, whose)
         begun = _begun(named, actor)

@@ -13,7 +13,9 @@ from db.records import BACKLOG, Lane, PatientRef
 from db.store import Store
 from integration.archive import Archive, Outcome, Patients, Told
 from integration.errors import ConfigError
+from integration.formats import DecodedEcg, Format
 from integration.senders import Sender, Senders
+from model.simulate import simulate
 from tests.databases import new_database
 from tests.fhir_observations import component, observation
 from tests.hl7_messages import twelve, wcm
@@ -156,6 +158,31 @@ def test_a_wfdb_record_is_whose_somebody_says_it_is(store, tmp_path):
     kept = store.message_raw(exam.message_id)
     assert b"r1.hea" in kept
     assert header.with_suffix(".dat").read_bytes() in kept
+
+
+def test_a_table_may_name_folders(store, tmp_path):
+    """Carts and MIMIC-IV-ECG have the same file names in one folder a patient or study."""
+    table = tmp_path / "patients.csv"
+    table.write_text(
+        "file,identifier\np1/r1.hea,ZZCANARY-1\nfiles/p2/r1,ZZCANARY-2\nr1,ZZCANARY-3\n"
+    )
+    patients = Patients.read(table)
+    read = DecodedEcg(simulate("normal", seed=1), Format.WFDB)
+    for folder, patient in (("files/p1", 1), ("files/p2", 2), ("p2", 3), ("p3", 3)):
+        whose = patients.of(tmp_path / folder / "r1.hea", read)
+        assert whose.identifier == f"ZZCANARY-{patient}"
+
+
+def test_a_name_of_files_in_several_folders_is_no_answer(tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text("file,identifier\nr1,ZZCANARY-1\np2/r1,ZZCANARY-2\n")
+    patients = Patients.read(table)
+    patients.check(
+        [tmp_path / "p1" / "r1.hea", tmp_path / "p2" / "r1.hea", tmp_path / "p3" / "x.hea"]
+    )
+    with pytest.raises(ConfigError, match="patients-unusable"):
+        patients.check([tmp_path / "p1" / "r1.hea", tmp_path / "p3" / "r1.hea"])
+    Patients({}).check([tmp_path / "p1" / "r1.hea", tmp_path / "p3" / "r1.hea"])
 
 
 def test_a_record_may_have_a_long_name(store, tmp_path):

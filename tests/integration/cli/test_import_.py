@@ -151,6 +151,17 @@ def test_names_of_old_archives_need_not_be_utf8(store, archive):
     assert [one.position for one in store.imports(9)] == [f"{archive}/M\\xfcller.hl7"] * 2
 
 
+def test_a_table_whose_names_are_ambiguous_is_told_before_anything_is_read(store, tmp_path):
+    for folder in ("p1", "p2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ecg.hea").write_text("ecg 1 500 5000\n")
+    table = tmp_path / "patients.csv"
+    table.write_text("file,identifier\necg.hea,ZZCANARY-1\n")
+    done = run(tmp_path / "p1", tmp_path / "p2", "--patients", table)
+    assert done.exception.reason == "patients-unusable"
+    assert json.loads(run("--past", "--json").stdout) == []
+
+
 def test_files_come_from_a_list_at_a_rate(store, archive, tmp_path):
     names = tmp_path / "list.txt"
     names.write_text(f"{archive / '0.hl7'}\n{archive / '1.hl7'}\n")
