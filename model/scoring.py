@@ -90,7 +90,9 @@ class Scored:
         return np.array([q.scorable for q in self.quality], np.bool_)
 
     def rows(self, chosen: NDArray[np.bool_]) -> "Scored":
-        """Keep some rows, by mask."""
+        """Keep some rows, by mask; all of them are not copied: 45,000 ECGs take 0.4 GB."""
+        if chosen.all():
+            return self
         return replace(
             self,
             cases=self.cases.rows(chosen),

@@ -72,7 +72,8 @@ def cases(folder: Path, read: Read) -> Cases:
             kept.append((header, said, codes))
             unheard_of.update(code for code in codes if not is_known(code))
     if not kept:
-        raise DatasetError("labels-missing", f"no header under {folder} has SNOMED codes to use")
+        told = ", ".join(f"{reason} ({n})" for reason, n in left_out.items()) or "no headers"
+        raise DatasetError("labels-missing", f"nothing under {folder} has codes to use: {told}")
     return _cases(folder, read, kept, dict(left_out), unheard_of)
 
 

@@ -89,7 +89,10 @@ def test_where_a_source_has_a_few_findings_of_a_type_that_is_told(found):
 
 
 def test_a_folder_without_codes_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="labels-missing"):
+    with pytest.raises(DatasetError, match=r"labels-missing: .*no headers"):
+        cinc.cases(tmp_path, read_ecg)
+    write_record(tmp_path / "HR00001", simulate("normal", seed=1), ["Dx: 426783006"])
+    with pytest.raises(DatasetError, match=r"labels-missing: .*trained-on \(1\)"):
         cinc.cases(tmp_path, read_ecg)
 
 
