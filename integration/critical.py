@@ -9,16 +9,18 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from integration.sections import Section
 from model.findings import Findings, RhythmFinding, StripFindings
 
+_OFF = "off"  # neither TOML nor the environment can say None
+_MAX_ANSWER_MIN = 7 * 24 * 60.0
 _MIN_BEATS = 9  # eight intervals, as many as a monitor's rate meter takes
 
 
 class CriticalSettings(Section):
-    """Critical findings; without a number that kind is never critical."""
+    """Critical findings; a kind that is `off`, None here, is never critical."""
 
     ventricular_run_beats: int | None = Field(
         5, ge=3, description="a ventricular run of so many beats, or more"
@@ -32,9 +34,15 @@ class CriticalSettings(Section):
     acknowledge_min: float | None = Field(
         30.0,
         gt=0,
+        le=_MAX_ANSWER_MIN,
         description="minutes in which a clinician has to answer, see README; then it is "
-        "escalated. Unset: nobody is asked to",
+        "escalated. Off: nobody is asked to",
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _off_is_none(cls, value: object) -> object:
+        return None if value == _OFF else value
 
     def answer_by(self, raised_at: datetime) -> datetime | None:
         """Return until when a clinician has to answer; None: nobody is asked to."""

@@ -2,6 +2,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import ValidationError
 
 from integration.critical import CriticalSettings, critical_in
 from model.findings import Beat, EpisodeFinding, RhythmFinding
@@ -47,6 +48,17 @@ def test_each_kind_can_be_left_out(judged, name):
     extreme.append(("tachycardia", 250))
     left = judged(*extreme, rate=200, settings=CriticalSettings(**{name: None}))
     assert len(left) == 4
+
+
+@pytest.mark.parametrize("name", sorted(CriticalSettings.model_fields))
+def test_each_is_switched_off_by_a_word(name):
+    assert getattr(CriticalSettings.model_validate({name: "off"}), name) is None
+
+
+@pytest.mark.parametrize("minutes", [0, float("inf"), 1e10, "never"])
+def test_no_moment_follows_from_other_times_to_answer(minutes):
+    with pytest.raises(ValidationError, match="acknowledge_min"):
+        CriticalSettings.model_validate({"acknowledge_min": minutes})
 
 
 def test_each_is_told_once(judged):
