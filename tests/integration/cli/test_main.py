@@ -1,5 +1,6 @@
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,31 @@ def test_every_command_has_help_and_stands_in_the_readme(name):
             assert parameter.help, parameter.name
     assert f"`hisbundle {name}" in (ROOT / "README.md").read_text()
     assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
+
+
+DOCUMENTS = ["deploy/RUNBOOK.md", "SECURITY.md", "deploy/hisbundle.example.toml"]
+SPANS = {
+    span
+    for document in DOCUMENTS
+    for span in re.findall(r"`(?:[^`\n]*; )?(hisbundle [a-z][^`\n>]*)", (ROOT / document).read_text())
+}
+
+
+@pytest.mark.parametrize("span", sorted(SPANS))
+def test_commands_that_the_documents_give_can_be_given(span):
+    _, *words = shlex.split(re.sub(r"\$\(.*?\)", "now", span))
+    context, found = click.Context(cli), cli
+    while words and isinstance(found, click.Group):
+        found = found.get_command(context, words.pop(0))
+        assert found is not None
+    if not words:  # only named
+        return
+    try:
+        found.make_context(span, words)
+    except (click.NoSuchOption, click.MissingParameter) as error:
+        pytest.fail(str(error))
+    except click.BadParameter:  # of a file that is not here
+        return
 
 
 def test_a_wrong_setting_is_one_line_and_exit_code_2():
