@@ -35,7 +35,7 @@ _COMMANDS = {
     "serve": "run the listeners (and, without a broker, a worker)",
     "status": "show what arrived and what became of it",
     "streams": "find windows of continuous recordings",
-    "train": "train the resting 12-lead network",
+    "train": "train the resting network, or those of strips",
     "worker": "run a Celery worker",
 }
 

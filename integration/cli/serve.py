@@ -16,8 +16,9 @@ from integration.config import load_settings
 def serve(*, with_worker: bool | None) -> None:
     """Run the listeners until SIGTERM or Ctrl-C.
 
-    MLLP takes HL7 v2 messages; HTTP takes ECGs and serves reports as FHIR. Without a
-    broker configured a worker runs beside them, and the database is brought up to date at start.
+    MLLP takes HL7 v2 messages; HTTP takes ECGs and serves reports as FHIR; Kafka topics and
+    FHIR servers that the settings name are read. Without a broker configured a worker runs beside
+    them, and the database is brought up to date at start.
     """
     from integration.server import run  # noqa: PLC0415 - help stays quick
 

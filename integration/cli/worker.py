@@ -20,8 +20,8 @@ STALE_S = 60.0  # a heartbeat that is older is none
 def worker(*, check: bool) -> None:
     """Run a Celery worker: it scores ECGs and delivers reports until SIGTERM.
 
-    Start as many as there are cores to give, on as many machines as there are, once
-    database_url and broker_url are set.
+    Start one on each machine once database_url and broker_url are set; `concurrency` under
+    [worker] says how many ECGs it reads at the same time.
     """
     if check:
         file = load_settings().heartbeat_file

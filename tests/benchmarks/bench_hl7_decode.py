@@ -32,7 +32,7 @@ STEP_MV, RATE_HZ, SECONDS = 0.005, 500, 10
 
 
 def make_message() -> tuple[bytes, np.ndarray]:
-    """Return a message and its counts `(12, 5000)`: heart beats and noise, about 264 kB."""
+    """Return a message and its counts `(12, 5000)`: heart beats and noise, 257 kB."""
     rng = np.random.default_rng(0)
     t = np.arange(RATE_HZ * SECONDS) / RATE_HZ
     beats = 1000 * np.exp(-(((t % 0.8 - 0.4) / 0.02) ** 2)) + 300 * np.sin(2 * np.pi * 0.3 * t)
