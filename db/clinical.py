@@ -41,7 +41,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class NewResult:
-    """What a cart says of one ECG: shown, and held against what is found here; never scored.
+    """What a cart says of one ECG: shown beside what is found here, never scored.
 
     Attributes:
         patient: whose it is, or None: the message does not say.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import insert, select
@@ -23,16 +22,9 @@ class Results(Sessions):
 
     def results_of_exam(self, exam_id: UUID) -> tuple[NewResult, ...]:
         """Return what came with an exam, in the order of its message."""
-        return self._results(ResultRow.exam_id == exam_id)
-
-    def results_of_message(self, message_id: UUID) -> tuple[NewResult, ...]:
-        """Return what came in a message, with an ECG or without one."""
-        return self._results(ResultRow.message_id == message_id)
-
-    def _results(self, condition: Any) -> tuple[NewResult, ...]:  # noqa: ANN401 - SQL
+        own = select(ResultRow).where(ResultRow.exam_id == exam_id).order_by(ResultRow.ordinal)
         with self._reading() as session:
-            rows = session.scalars(select(ResultRow).where(condition).order_by(ResultRow.ordinal))
-            return tuple(map(_result, rows))
+            return tuple(map(_result, session.scalars(own)))
 
 
 def add_results(session: Session, message: NewMessage, results: Sequence[NewResult]) -> None:

@@ -12,6 +12,7 @@ import click
 import orjson
 
 from db.audit import AuditEntry, AuditKind
+from db.clinical import NewResult
 from db.errors import NotFound
 from db.filters import parse_filter
 from db.store import Store
@@ -157,6 +158,7 @@ def _all_of(store: Store, id_: UUID) -> dict[str, Any]:
         told["issued"] = report.issued_at.isoformat()
         told["report"] = [report.version, report.status.value]
         told["findings"] = _findings(store.load_assessed(id_).findings)
+    told["cart"] = [_said(result) for result in store.results_of_exam(id_)]
     told["deliveries"] = [
         {
             "to": d.destination,
@@ -168,6 +170,14 @@ def _all_of(store: Store, id_: UUID) -> dict[str, Any]:
         for d in store.deliveries_of(id_)
     ]
     return told
+
+
+def _said(result: NewResult) -> dict[str, Any]:
+    """Return what the cart measured and said: for who compares, nothing here relies on it."""
+    return {
+        "measured": [[m.quantity.value, m.value, m.unit] for m in result.measurements],
+        "said": list(result.statements),
+    }
 
 
 def _findings(found: Findings) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from db.clinical import Incoming
+from db.clinical import NOTHING_ELSE, Clinical, Incoming, Measurement, NewResult, Quantity
 from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
 from db.store import Store
 from integration.cli import cli
@@ -17,6 +17,8 @@ from tests.databases import new_database
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MODEL = ModelIdentity("resting", "1", "ab" * 32)
+QT = Measurement(Quantity.QT, 402.0, "ms")
+SAID = Clinical(results=(NewResult(None, (QT,), ("Sinus rhythm",), exam=0),))
 
 
 @pytest.fixture
@@ -31,7 +33,11 @@ def exams(tmp_path, monkeypatch):
         raw = f"MSH|ZZCANARY-{n}".encode()
         message = NewMessage.whole("mllp", "CART^ED", f"M{n}", raw, at)
         exam = NewExam(PatientRef(f"ZZCANARY-{n % 2}"), simulate("normal", seed=n), at)
-        ids += store.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [exam])).exam_ids
+        ids += store.accept(
+            Incoming(
+                message, MessageState.ACCEPTED, None, b"AA", [exam], NOTHING_ELSE if n else SAID
+            )
+        ).exam_ids
     found = Findings(Quality("good"), MODEL, (TypeFinding("MI", 0.9, 0.5),), 0.1, 0.99, 0.9)
     report = build_report(store.load_exam(ids[0]), found, issued=NOW)
     store.save_assessment(ids[0], NewAssessment(found, NOW, report, ("fhir",)))
@@ -75,10 +81,12 @@ def test_one_is_shown_with_its_findings_and_where_it_went(exams):
     assert (told["patient"], told["leads"][0], told["duration_s"]) == ("ZZCANARY-0", "I", 10.0)
     assert told["findings"]["flagged"] == ["MI", "anomaly"]
     assert told["report"] == [1, "preliminary"]
+    assert told["cart"] == [{"measured": [["qt-interval", 402.0, "ms"]], "said": ["Sinus rhythm"]}]
     assert told["deliveries"] == [
         {"to": "fhir", "version": 1, "state": "pending", "tries": 0, "answer": None}
     ]
-    assert "findings" not in json.loads(run("show", exams[1], "--json").stdout)
+    other = json.loads(run("show", exams[1], "--json").stdout)
+    assert (other["cart"], "findings" in other) == ([], False)
     assert "ZZCANARY-1" in run("show", exams[1]).stdout
 
 

@@ -51,11 +51,8 @@ def test_every_command_has_help_and_stands_in_the_readme(name):
 
 
 DOCUMENTS = ["deploy/RUNBOOK.md", "SECURITY.md", "deploy/hisbundle.example.toml"]
-SPANS = {
-    span
-    for document in DOCUMENTS
-    for span in re.findall(r"`(?:[^`\n]*; )?(hisbundle [a-z][^`\n>]*)", (ROOT / document).read_text())
-}
+SPAN = re.compile(r"`(?:[^`\n]*; )?(hisbundle [a-z][^`\n>]*)")
+SPANS = {span for name in DOCUMENTS for span in SPAN.findall((ROOT / name).read_text())}
 
 
 @pytest.mark.parametrize("span", sorted(SPANS))
