@@ -137,16 +137,6 @@ class Reports(Sessions):
                 for row in session.scalars(wanted)
             )
 
-    def exam_by_control_id(self, sender: str, control_id: str) -> tuple[ExamSummary, ...]:
-        """Return the exams of a sender's message, in their order, the newest message first."""
-        named = (
-            _summaries()
-            .where(MessageRow.sender == sender, MessageRow.control_id == control_id)
-            .order_by(ExamRow.received_at.desc(), ExamRow.message_id, ExamRow.ordinal)
-        )
-        with self._reading() as session:
-            return _read_summaries(session, named)
-
     def status(self, now: datetime) -> Status:
         """Return the counts, and at `now` the age of the exam that has waited longest."""
         refusals = (

@@ -91,7 +91,6 @@ ANSWERS: dict[str, Answer] = {
     "control-id-missing": Answer("AR", *_MISSING, 400, "required"),
     "charset-unsupported": Answer("AR", *_TABLE, 400, "not-supported"),
     "charset-undecodable": Answer("AE", *_TYPE, 400, "value"),
-    "message-type-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
     "batch-unsupported": Answer("AR", *_MESSAGE_TYPE, 422, "not-supported"),
     "batch-malformed": Answer("AR", *_SEQUENCE, 400, "structure"),
     "batch-incomplete": Answer("AR", *_SEQUENCE, 400, "incomplete"),

@@ -1,4 +1,4 @@
-"""Where the beats are: R peaks in any leads at any rate, and windows around them.
+"""Where the beats are: R peaks in any leads at any rate.
 
 Each lead's energy in the QRS band is divided by its own running height, so that neither gain nor
 polarity nor the choice of leads matters; the leads are averaged, each by how far its QRS stands
@@ -78,50 +78,6 @@ def detect_each_and_all(
     return found[:n_leads], found[-1]
 
 
-def beat_windows(
-    voltage_mv: Array,
-    r_peaks: Samples,
-    sampling_rate_hz: float,
-    *,
-    before_s: float,
-    after_s: float,
-    window_rate_hz: float,
-) -> Array:
-    """Cut `(n_beats, n_leads, n_window)` around the R peaks, on a grid that all rates share.
-
-    The R peak lies at `round(before_s * window_rate_hz)`. Where the rate falls, samples are
-    averaged over a window's step first. Beyond the recording its last value goes on; NaN stays.
-    """
-    steps = np.arange(-round(before_s * window_rate_hz), round(after_s * window_rate_hz))
-    at = r_peaks[:, None] + steps * (sampling_rate_hz / window_rate_hz)
-    at = np.clip(at, 0, voltage_mv.shape[1] - 1)
-    left = np.minimum(at.astype(np.int64), max(voltage_mv.shape[1] - 2, 0))
-    share = (at - left).astype(np.float32)
-    right = np.minimum(left + 1, voltage_mv.shape[1] - 1)
-    width = int(sampling_rate_hz // window_rate_hz)
-    windows = np.empty((len(r_peaks), len(voltage_mv), len(steps)), np.float32)
-    for k, row in enumerate(voltage_mv):
-        smooth = _moving_mean(row, width)
-        windows[:, k] = smooth[left] * (1 - share) + smooth[right] * share
-    return windows
-
-
-def median_beat(windows: Array) -> Array:
-    """The patient's template `(n_leads, n_window)`: the median over `(n_beats, ...)`, NaN left out.
-
-    Raises:
-        EcgError: `no-beats`.
-    """
-    if len(windows) == 0:
-        raise EcgError("no-beats", "a median needs at least one beat")
-    known = ~np.isnan(windows)
-    if known.all():
-        return np.median(windows, axis=0)
-    filled = np.where(known.any(axis=0), windows, np.float32(0))
-    template: Array = np.nanmedian(filled, axis=0)
-    return template
-
-
 def _detected(voltage_mv: Array, rate_hz: float, groups: Sequence[slice]) -> list[Samples]:
     """R peaks by group of leads."""
     if voltage_mv.ndim != 2 or 0 in voltage_mv.shape:
@@ -136,18 +92,6 @@ def _detected(voltage_mv: Array, rate_hz: float, groups: Sequence[slice]) -> lis
         by_piece.append([(peaks + 0.5) * size - 0.5 + first for peaks in found])
     by_group = zip(*by_piece, strict=True)
     return [_joined([*pieces], n_samples, rate_hz, size) for pieces in by_group]
-
-
-def _moving_mean(row: Array, width: int) -> Array:
-    """Mean over `width` samples around each; odd, so that nothing shifts."""
-    width -= 1 - width % 2
-    if width <= 1:
-        return row
-    padded = np.pad(row, width // 2, mode="edge")
-    total = np.zeros_like(row)
-    for k in range(width):
-        total += padded[k : k + len(row)]
-    return total / np.float32(width)
 
 
 def _pieces(n_samples: int, rate_hz: float, size: int) -> Iterator[tuple[int, int]]:

@@ -48,7 +48,7 @@ def report(detector: Detector, scored: Scored, baseline: BeatPca | None, point: 
         "quality": figures.abstention(scored),
         "ranking": figures.ranking(kept),
         "not_calibrated_on": _calibrated(detector, fresh, point) if len(fresh.quality) else None,
-        "anomaly": figures.anomaly(detector, kept, baseline),
+        "anomaly": figures.anomaly(kept, baseline),
         "groups": figures.groups(detector, scored, point),
         "lead_subsets": lead_subsets(detector, scored, point) if scored.subsets else None,
         "latency": latency(scored),

@@ -155,7 +155,7 @@ def flags(detector: Detector, scored: Scored, point: str) -> Mask:
     return reached
 
 
-def anomaly(detector: Detector, scored: Scored, baseline: BeatPca | None) -> Json:
+def anomaly(scored: Scored, baseline: BeatPca | None) -> Json:
     """Each view of anomaly alone, normal against abnormal, and every type against normal."""
     scores = {name: scored.opinion.views[:, k] for k, name in enumerate(COMPONENTS)}
     if baseline is not None:

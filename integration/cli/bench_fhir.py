@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import platform
 import re
 import statistics
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from integration.cli.bench_mllp import numbers
-from integration.cli.bench_serving import LISTENER, quantiles_ms, resident_mib, serving
+from integration.cli.bench_serving import LISTENER, machine, quantiles_ms, resident_mib, serving
 from integration.cli.progress import progress
 from integration.fhir.codes import MDC, UCUM, Json
 
@@ -78,7 +77,7 @@ def fhir(
     figures = {
         "command": f"hisbundle bench fhir --bodies {bodies} "
         f"--connections {','.join(map(str, connections))}",
-        "machine": {"cores": os.cpu_count(), "load_1_min": round(os.getloadavg()[0], 2)},
+        "machine": machine(),
         "versions": {"python": platform.python_version()},
         "decode": _decode(),
         "in": rows,

@@ -25,7 +25,7 @@ from db.records import Assessed, Exam, ExamState, NewMessage, PatientRef
 from db.reviews import ReportStatus
 from db.store import Store
 from integration.cli.bench_mllp import numbers
-from integration.cli.bench_serving import resident_mib
+from integration.cli.bench_serving import machine, resident_mib
 from integration.cli.local_kafka import local_broker
 from integration.cli.progress import progress
 from integration.fhir.codes import Json
@@ -110,7 +110,7 @@ def kafka(
     figures = {
         "command": f"hisbundle bench kafka --events {events} --batch {told[0]} "
         f"--senders {told[1]} --partitions {partitions}",
-        "machine": {"cores": os.cpu_count(), "load_1_min": round(os.getloadavg()[0], 2)},
+        "machine": machine(),
         "broker": servers or "local, in memory",
         "in": taken,
         "out": sent,

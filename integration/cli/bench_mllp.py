@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import platform
 import re
 import sys
@@ -18,7 +17,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from integration.cli.bench_serving import LISTENER, quantiles_ms, resident_mib, serving
+from integration.cli.bench_serving import LISTENER, machine, quantiles_ms, resident_mib, serving
 from integration.cli.progress import progress
 
 PEER = "hl7"  # a package of the development extra
@@ -110,7 +109,7 @@ def mllp(
     figures = {
         "command": f"hisbundle bench mllp --messages {messages} "
         f"--connections {','.join(map(str, connections))}",
-        "machine": {"cores": os.cpu_count(), "load_1_min": round(os.getloadavg()[0], 2)},
+        "machine": machine(),
         "versions": {"python": platform.python_version(), PEER: _peer_version()},
         "runs": rows,
     }

@@ -24,6 +24,11 @@ def quantiles_ms(waits_ms: Sequence[float]) -> tuple[float, float]:
     return round(cuts[49] if cuts else waits_ms[0], 2), round(cuts[98] if cuts else waits_ms[0], 2)
 
 
+def machine() -> dict[str, int | float | None]:
+    """Return what other machines differ in, and how busy this one is."""
+    return {"cores": os.cpu_count(), "load_1_min": round(os.getloadavg()[0], 2)}
+
+
 def resident_mib(pid: int) -> float:
     """Return the memory that a process occupies."""
     told = subprocess.run(  # noqa: S603 - numbers only

@@ -6,6 +6,7 @@ Nothing outside the body is ever fetched: a reference that leads out of it leads
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from integration.errors import ConfigError
 from integration.fhir.codes import Json
 from integration.fhir.element import Element
 
@@ -96,6 +97,19 @@ def references(node: object) -> Iterator[str]:
         elif isinstance(node, dict):
             stack.extend(node.values())
             yield from (v for k in ("reference", "url") if isinstance(v := node.get(k), str))
+
+
+def report_and_results(bundle: Json) -> tuple[Json, list[Json]]:
+    """Return the DiagnosticReport of a Bundle of ours and its Observations, in their order.
+
+    Raises:
+        ConfigError: `report-malformed`: the Bundle has no DiagnosticReport.
+    """
+    by_url = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}
+    report = next((r for r in by_url.values() if r["resourceType"] == "DiagnosticReport"), None)
+    if report is None:
+        raise ConfigError("report-malformed", "the stored Bundle has no DiagnosticReport")
+    return report, [by_url[reference["reference"]] for reference in report["result"]]
 
 
 def _entry(resource: Element, full_url: str = "", request: Element | None = None) -> Entry:

@@ -40,7 +40,6 @@ class DecodedEcg:
             other. The caller decides; nothing is chosen here.
         acquired: aware time of the first sample; its date alone where no zone is known; or None.
         device: maker and model in the file's own words, or None.
-        derived: leads that were not in the file but follow from others by Einthoven and Goldberger.
     """
 
     ecg: Ecg = field(repr=False)
@@ -48,7 +47,6 @@ class DecodedEcg:
     patients: tuple[PatientRef, ...] = field(default=(), repr=False)
     acquired: datetime | date | None = None
     device: str | None = None
-    derived: tuple[str, ...] = ()
 
 
 def placed(stamp: datetime, zone: tzinfo | None) -> datetime | date:

@@ -90,7 +90,6 @@ def _recording(root: Element, waveform: Element, acquired: datetime | date | Non
         patients_of(_patient(root)),
         acquired,
         device_name(text_at(root, "TestDemographics/AcquisitionDevice")),
-        tuple(derived),
     )
 
 

@@ -20,8 +20,8 @@ from datetime import date, datetime
 import orjson
 
 from db.reviews import ReportStatus
-from integration.errors import ConfigError
 from integration.fhir import codes
+from integration.fhir.bundle import report_and_results
 from integration.fhir.codes import Json
 from integration.fhir.wording import LABELS
 from integration.hl7v2.times import format_time
@@ -69,16 +69,14 @@ def encode_report(bundle: Json, endpoints: Endpoints) -> OutboundMessage:
     Raises:
         ConfigError: `report-malformed`: the Bundle has no DiagnosticReport.
     """
-    by_url = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}
-    report = next((r for r in by_url.values() if r["resourceType"] == "DiagnosticReport"), None)
-    if report is None:
-        raise ConfigError("report-malformed", "the stored Bundle has no DiagnosticReport")
+    report, results = report_and_results(bundle)
     control_id = hashlib.sha256(orjson.dumps(bundle)).hexdigest()[:20].upper()
     status = report["status"]
-    alerts = [r for r in by_url.values() if r["resourceType"] == "Communication"]
+    resources = (entry["resource"] for entry in bundle["entry"])
+    alerts = [r for r in resources if r["resourceType"] == "Communication"]
     observed = _Observed(_STATUS.get(status, _WRONG), alerts)
-    for reference in report["result"]:
-        observed.add(by_url[reference["reference"]])
+    for result in results:
+        observed.add(result)
     observed.add_words(report)
     segments = [
         _msh(report, endpoints, control_id),

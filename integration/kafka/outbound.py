@@ -19,7 +19,8 @@ from uuid import UUID, uuid5
 import orjson
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
-from integration.errors import ConfigError, Refused, TryLater
+from integration.errors import Refused, TryLater
+from integration.fhir.bundle import report_and_results
 from integration.fhir.codes import Json
 from integration.kafka import result_event
 from integration.kafka.envelope import SPEC_VERSION
@@ -58,19 +59,6 @@ class KafkaDestination:
             raise Refused("destination-refused", "larger than the topic takes") from None
         except KafkaError as error:
             raise TryLater("destination-unreachable", type(error).__name__) from None
-
-
-def report_and_results(bundle: Json) -> tuple[Json, list[Json]]:
-    """Return the DiagnosticReport of a Bundle and its Observations, in their order.
-
-    Raises:
-        ConfigError: `report-malformed`: the Bundle has no DiagnosticReport.
-    """
-    by_url = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}
-    report = next((r for r in by_url.values() if r["resourceType"] == "DiagnosticReport"), None)
-    if report is None:
-        raise ConfigError("report-malformed", "the stored Bundle has no DiagnosticReport")
-    return report, [by_url[reference["reference"]] for reference in report["result"]]
 
 
 def _key(report: Json) -> bytes:

@@ -180,8 +180,3 @@ class RestingNetwork(nn.Module):
         if self.training:
             code = code + self.dims.code_noise * torch.randn_like(code)
         return code
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Trainable numbers."""
-    return sum(p.numel() for p in network.parameters())

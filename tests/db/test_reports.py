@@ -102,16 +102,6 @@ class TestLists:
         assert summaries[1].received_at == NOW
         assert [s.id for s in store.recent_exams(1)] == [new]
 
-    def test_by_control_id_of_one_sender(self, store, received, message, exam):
-        exam_id = received("7")
-        received("8")
-        other = message("7", sender="OTHER^X")
-        store.accept(Incoming(other, MessageState.ACCEPTED, None, b"AA", [exam(), exam()]))
-        assert [s.id for s in store.exam_by_control_id("CART^ED", "7")] == [exam_id]
-        in_order = [other.exam_id(0), other.exam_id(1)]
-        assert [s.id for s in store.exam_by_control_id("OTHER^X", "7")] == in_order
-        assert store.exam_by_control_id("CART^ED", "9") == ()
-
 
 class TestStatus:
     def test_nothing_yet(self, store):
@@ -156,7 +146,6 @@ def test_no_query_reads_a_whole_table(migrated_sqlite, tmp_path):
     store.fail_exam(id_, "x")
     store.status(NOW)
     store.recent_exams(5)
-    store.exam_by_control_id("a", "b")
     store.search_reports()
     store.search_reports(identifier="a", authority="b", date_from=DAY)
     store.search_reports(date_from=DAY, date_to=DAY)
@@ -186,7 +175,6 @@ def test_lists_leave_samples_and_bytes_alone(store, received):
         lambda _c, _cur, statement, *_: seen.append(statement),
     )
     store.recent_exams(5)
-    store.exam_by_control_id("CART^ED", "1")
     store.status(NOW)
     assert seen
     for statement in seen:

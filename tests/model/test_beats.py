@@ -8,10 +8,8 @@ import pytest
 
 from model.beats import (
     MIN_RR_S,
-    beat_windows,
     detect_each_and_all,
     detect_r_peaks,
-    median_beat,
 )
 from model.errors import EcgError
 
@@ -187,36 +185,3 @@ def test_refusals(voltage_mv, rate_hz, reason):
     with pytest.raises(EcgError) as refused:
         detect_r_peaks(voltage_mv, rate_hz)
     assert refused.value.reason == reason
-
-
-@pytest.mark.parametrize("rate_hz", [100.0, 250.0, 360.0, 1000.0])
-def test_windows_hold_the_same_beat_at_every_rate(rate_hz):
-    peaks_s = regular(20)
-    lead = ecg(peaks_s, 20, rate_hz, noise_mv=0)
-    r_peaks = np.round(peaks_s * rate_hz).astype(np.int64)
-    windows = beat_windows(lead, r_peaks, rate_hz, before_s=0.4, after_s=0.4, window_rate_hz=100.0)
-    assert windows.shape == (len(peaks_s), 1, 80)
-    assert windows.dtype == np.float32
-    assert (windows[1:-1, 0].argmax(axis=1) == 40).all()
-    expected = ecg([0.4], 0.8, 100.0, noise_mv=0)[0]
-    assert np.abs(median_beat(windows)[0] - expected).max() < 0.15
-
-
-def test_windows_at_the_ends_repeat_the_last_value():
-    lead = np.arange(1000, dtype=np.float32)[None] / 100
-    windows = beat_windows(
-        lead, np.array([0, 999]), 100.0, before_s=0.4, after_s=0.4, window_rate_hz=100.0
-    )
-    np.testing.assert_allclose(windows[0, 0], np.r_[np.zeros(40), np.arange(40) / 100], atol=1e-6)
-    assert (windows[1, 0, 41:] == lead[0, -1]).all()
-
-
-def test_median_beat_leaves_missing_values_out():
-    windows = np.ones((3, 2, 4), np.float32)
-    windows[0, 0] = np.nan
-    windows[:, 1, 2] = np.nan
-    template = median_beat(windows)
-    assert (template[0] == 1).all()
-    assert template[1, 2] == 0
-    with pytest.raises(EcgError, match="no-beats"):
-        median_beat(windows[:0])

@@ -93,7 +93,7 @@ def test_counts_and_co_flags_agree(detector, scored):
 
 
 def test_views_of_anomaly_are_told_apart_and_against_each_type(detector, scored):
-    found = figures.anomaly(detector, scored, None)
+    found = figures.anomaly(scored, None)
     assert list(found) == ["restoration", "latent", "types"]
     abnormal = scored.cases.normal == NO
     assert found["latent"]["auroc"]["value"] == pytest.approx(

@@ -38,7 +38,7 @@ def test_a_rhythm_is_read():
     assert np.abs(found.ecg.voltage_mv * 1000 / STEP_UV - COUNTS).max() < 1e-3
     assert found.ecg.resolution_mv == pytest.approx((0.0025,) * 12)
     assert found.ecg.start == datetime(2026, 1, 2, 2, 4, 5, tzinfo=UTC)
-    assert (found.format, found.acquired, found.derived) == (Format.AECG, found.ecg.start, ())
+    assert (found.format, found.acquired) == (Format.AECG, found.ecg.start)
     assert found.patients == (PatientRef("S-1", "1.2.3"),)
     assert found.device == "Maker M1"
 

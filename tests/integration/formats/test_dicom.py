@@ -250,7 +250,6 @@ def test_whose_and_when_and_by_what(dataset, tmp_path):
     assert (found.format, found.acquired) == (Format.DICOM, date(2013, 1, 25))
     assert found.patients == (PatientRef(str(dataset.PatientID)),)
     assert found.device == "Mortara Instrument, Inc. el250"
-    assert found.derived == ()
     assert decode(PATH.read_bytes(), EAST).ecg.start == datetime(2013, 1, 25, 9, 59, 19, tzinfo=UTC)
     dataset.PatientID, dataset.IssuerOfPatientID = " 7 ", "HOSPITAL"
     found = decode(written(dataset, tmp_path).read_bytes())

@@ -2,8 +2,8 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
+from integration.fhir.bundle import report_and_results
 from integration.fhir.report import build_report
-from integration.kafka.outbound import report_and_results
 from integration.kafka.result_event import SCHEMA, encode_result
 
 VALIDATOR = Draft202012Validator(orjson.loads(SCHEMA.read_bytes()))
