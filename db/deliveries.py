@@ -5,6 +5,7 @@ for an earlier one that is not there yet, as long as that is not the earlier one
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select, update
@@ -14,7 +15,7 @@ from db.circuits import read_circuits, take_permit
 from db.decisions import add_delivery_end
 from db.errors import NotFound
 from db.records import Delivery, DeliveryState, ExamState
-from db.sealed import row_id
+from db.sealed import Sealed, row_id
 from db.sessions import Sessions
 from db.tables import DeliveryRow, ExamRow, ReportRow
 
@@ -112,17 +113,8 @@ class Deliveries(Sessions):
                 .join(ReportRow, _SAME_VERSION)
                 .where(DeliveryRow.id == delivery_id)
             ).one()
-        return Delivery(
-            id=row.id,
-            exam_id=row.exam_id,
-            version=row.version,
-            destination=row.destination,
-            state=row.state,
-            attempts=row.attempts,
-            next_attempt_at=row.next_attempt_at,
-            last_answer=row.last_answer,
-            report=report.open(row_id(row.exam_id, row.version)),
-        )
+        # Outside: a report that cannot be opened has cost its try.
+        return _delivery(row, report)
 
     def record_delivered(self, delivery_id: UUID, answer: str) -> None:
         """Record a yes, whatever stood there: the report is at its destination.
@@ -208,6 +200,20 @@ _SAME_WAY = (_Other.exam_id == DeliveryRow.exam_id) & (
 _SAME_VERSION = (ReportRow.exam_id == DeliveryRow.exam_id) & (
     ReportRow.version == DeliveryRow.version
 )
+
+
+def _delivery(row: DeliveryRow, report: Sealed[dict[str, Any]]) -> Delivery:
+    return Delivery(
+        id=row.id,
+        exam_id=row.exam_id,
+        version=row.version,
+        destination=row.destination,
+        state=row.state,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+        last_answer=row.last_answer,
+        report=report.open(row_id(row.exam_id, row.version)),
+    )
 
 
 def _behind() -> ColumnElement[bool]:

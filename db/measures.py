@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, func, or_, select
+from sqlalchemy import Exists, Row, Select, and_, func, or_, select
 from sqlalchemy.orm import aliased
 
 from db.audit import AuditKind
@@ -159,27 +159,12 @@ class Measures(Sessions):
             .where(or_(DeliveryRow.state == DeliveryState.PENDING, lost))
             .group_by(DeliveryRow.destination, DeliveryRow.state)
         )
-        first = (
-            select(DeliveryRow.destination, DeliveryRow.exam_id, DeliveryRow.version)
-            .where(DeliveryRow.state == DeliveryState.PENDING)
-            .order_by(DeliveryRow.next_attempt_at)
-            .limit(_DUE)
-            .subquery()
-        )
-        issued = (
-            select(first.c.destination, func.min(ReportRow.issued_at))
-            .join(
-                ReportRow,
-                and_(ReportRow.exam_id == first.c.exam_id, ReportRow.version == first.c.version),
-            )
-            .group_by(first.c.destination)
-        )
         with self._reading() as session:
             waiting, oldest = session.execute(live).one()
             rows = session.execute(open_).all()
             behind = session.scalars(backlog).one()
             put_aside = session.scalars(failed).one()
-            ages = {name: _seconds(at, now) for name, at in session.execute(issued)}
+            ages = {name: _seconds(at, now) for name, at in session.execute(_oldest_due())}
         return Queues(
             waiting=waiting,
             oldest_exam_s=0.0 if oldest is None else _seconds(oldest, now),
@@ -197,17 +182,6 @@ class Measures(Sessions):
             after: number of an entry, 0 for the beginning.
             limit: entries that are read at most.
         """
-        earlier = aliased(AuditRow)
-        before = (
-            select(earlier.id)
-            .where(
-                earlier.exam_id == AuditRow.exam_id,
-                earlier.kind == AuditRow.kind,
-                earlier.number < AuditRow.number,
-                or_(earlier.kind == AuditKind.DECISION, earlier.content == AuditRow.content),
-            )
-            .exists()
-        )
         issued = (  # the version that was under way
             select(func.max(ReportRow.issued_at))
             .where(ReportRow.exam_id == AuditRow.exam_id, ReportRow.issued_at <= AuditRow.at)
@@ -220,7 +194,7 @@ class Measures(Sessions):
                 AuditRow.at,
                 AuditRow.content,
                 AuditRow.exam_id,
-                before.label("again"),
+                _told_before().label("again"),
                 ExamRow.received_at,
                 ExamRow.rung_at,
                 ExamRow.priority,
@@ -265,6 +239,38 @@ class Measures(Sessions):
                 if score is not None:
                     scores[min(int(score * SCORE_BINS), SCORE_BINS - 1)] += 1
         return {sender: Spread(tuple(a), tuple(b)) for sender, (a, b) in found.items()}
+
+
+def _oldest_due() -> Select[str, datetime]:
+    """Select destination and issue of the oldest report among those that are due first."""
+    first = (
+        select(DeliveryRow.destination, DeliveryRow.exam_id, DeliveryRow.version)
+        .where(DeliveryRow.state == DeliveryState.PENDING)
+        .order_by(DeliveryRow.next_attempt_at)
+        .limit(_DUE)
+        .subquery()
+    )
+    same = and_(ReportRow.exam_id == first.c.exam_id, ReportRow.version == first.c.version)
+    return (
+        select(first.c.destination, func.min(ReportRow.issued_at))
+        .join(ReportRow, same)
+        .group_by(first.c.destination)
+    )
+
+
+def _told_before() -> Exists:
+    """Whether an earlier entry of the audit log tells the same of the same ECG."""
+    earlier = aliased(AuditRow)
+    return (
+        select(earlier.id)
+        .where(
+            earlier.exam_id == AuditRow.exam_id,
+            earlier.kind == AuditRow.kind,
+            earlier.number < AuditRow.number,
+            or_(earlier.kind == AuditKind.DECISION, earlier.content == AuditRow.content),
+        )
+        .exists()
+    )
 
 
 def _decision(content: str) -> tuple[str, str, float | None]:

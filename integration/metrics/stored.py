@@ -8,7 +8,9 @@ from datetime import datetime
 
 from prometheus_client.core import Metric
 
+from db.circuits import Circuit
 from db.errors import StoreUnavailable
+from db.measures import Queues
 from db.store import Store
 from integration.metrics.drift import look_for_drift
 from integration.metrics.events import Events
@@ -49,7 +51,12 @@ class Stored:
         now = time.monotonic()
         if now - self._queues_at >= FRESH_S:
             self._events.follow()
-            self._queues = _queues(self._store, self._clock())
+            queues = self._store.queues(self._clock())
+            self._queues = [
+                *_waiting(queues),
+                *_deliveries(queues, self._store.circuits()),
+                *_room(self._store),
+            ]
             self._queues_at = now
         if now - self._slow_at >= SLOW_S:
             self._slow = _counts(self._store, self._clock())
@@ -61,8 +68,7 @@ def _up(*, answers: bool) -> Metric:
     return single("hisbundle_up", "Whether the database answers", float(answers))
 
 
-def _queues(store: Store, now: datetime) -> list[Metric]:
-    queues = store.queues(now)
+def _waiting(queues: Queues) -> list[Metric]:
     return [
         by(
             "lane",
@@ -75,6 +81,16 @@ def _queues(store: Store, now: datetime) -> list[Metric]:
             "Age of the live ECG that has waited longest for a worker; 0 when none does",
             queues.oldest_exam_s,
         ),
+        single(
+            "hisbundle_failed_ecgs",
+            "ECGs that could not be scored and were neither replayed nor discarded yet",
+            queues.failed,
+        ),
+    ]
+
+
+def _deliveries(queues: Queues, circuits: Iterable[Circuit]) -> list[Metric]:
+    return [
         by(
             "destination",
             "hisbundle_due_deliveries",
@@ -93,17 +109,17 @@ def _queues(store: Store, now: datetime) -> list[Metric]:
             "Deliveries that were given up and neither replayed nor discarded yet",
             queues.lost,
         ),
-        single(
-            "hisbundle_failed_ecgs",
-            "ECGs that could not be scored and were neither replayed nor discarded yet",
-            queues.failed,
-        ),
         by(
             "destination",
             "hisbundle_circuit_failures",
             "Of destinations that do not take reports: failures in a row",
-            {circuit.destination: circuit.failures for circuit in store.circuits()},
+            {circuit.destination: circuit.failures for circuit in circuits},
         ),
+    ]
+
+
+def _room(store: Store) -> list[Metric]:
+    return [
         single(
             "hisbundle_refusing",
             "Whether new messages are put off because there is no room for them",
