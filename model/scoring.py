@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, fields, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,8 @@ class Scored:
         prepare_ms: `(n,)`.
         network_ms: `(n,)`, NaN where the gate refused.
         beats: `(n, 12, W)` median beats.
-        subsets: lead set to `n` rows, NaN where the gate refused this set.
-        in_subsets: `(n,)` the rows of which lead sets were tried.
+        subsets: lead set to a row for each of `in_subsets`, NaN where the gate refused this set.
+        in_subsets: `(n,)` the rows of which lead sets were tried: some of many.
         unreadable: reason to number of recordings that are no rows; `too-long` for the resting
             model, `duplicate` of another row.
         sha256: of labels and samples, in order.
@@ -90,9 +91,10 @@ class Scored:
         return np.array([q.scorable for q in self.quality], np.bool_)
 
     def rows(self, chosen: NDArray[np.bool_]) -> "Scored":
-        """Keep some rows, by mask; all of them are not copied: 45,000 ECGs take 0.4 GB."""
+        """Keep some rows, by mask; all of them are not copied: 45,000 ECGs take 0.2 GB."""
         if chosen.all():
             return self
+        tried = chosen[self.in_subsets]
         return replace(
             self,
             cases=self.cases.rows(chosen),
@@ -101,7 +103,7 @@ class Scored:
             prepare_ms=self.prepare_ms[chosen],
             network_ms=self.network_ms[chosen],
             beats=self.beats[chosen],
-            subsets={name: _some(opinion, chosen) for name, opinion in self.subsets.items()},
+            subsets={name: _some(opinion, tried) for name, opinion in self.subsets.items()},
             in_subsets=self.in_subsets[chosen],
         )
 
@@ -237,6 +239,8 @@ def _scored(
     found = list(answers.values())
     cases = plan.cases.rows(np.array(list(answers), np.int64))
     empty = _unscored(len(detector.card.statements))
+    in_subsets = np.array([row in plan.with_subsets for row in answers], np.bool_)
+    tried = list(compress(found, in_subsets))
     digest = hashlib.sha256(np.ascontiguousarray(cases.types).data)
     for one in found:
         digest.update(one.digest)
@@ -248,9 +252,10 @@ def _scored(
         network_ms=np.array([a.network_ms for a in found]),
         beats=np.stack([a.beat for a in found]),
         subsets={
-            name: _stacked([a.subsets.get(name) or empty for a in found]) for name in plan.lead_sets
+            name: _stacked([a.subsets.get(name) or empty for a in tried])
+            for name in (plan.lead_sets if tried else ())
         },
-        in_subsets=np.array([row in plan.with_subsets for row in answers], np.bool_),
+        in_subsets=in_subsets,
         unreadable=unreadable,
         sha256=digest.hexdigest(),
     )
