@@ -17,7 +17,7 @@ HEART_RATE, RHYTHM, BEATS, EPISODE = "heart-rate", "rhythm", "beats", "episode"
 def strip_contents(strip: StripFindings) -> dict[str, Json]:
     """Return slug -> what an Observation says; the same slugs whatever was found."""
     return {
-        HEART_RATE: {"code": codes.HEART_RATE} | _heart_rate(strip),
+        HEART_RATE: _heart_rate(strip),
         RHYTHM: {"code": codes.RHYTHM} | _rhythm(strip),
         BEATS: {"code": codes.BEATS} | _beats(strip),
     }
@@ -44,10 +44,12 @@ def tells_end(bundle: Json) -> bool:
 
 
 def _heart_rate(strip: StripFindings) -> Json:
+    """Return the rate as R4's profile of its LOINC code asks for (observation-vitalsigns.html)."""
+    said = {"code": codes.HEART_RATE, "category": [codes.VITAL_SIGNS, codes.PROCEDURE]}
     if strip.heart_rate_bpm is None:
-        return {"dataAbsentReason": codes.NOT_PERFORMED}
+        return said | {"dataAbsentReason": codes.NOT_PERFORMED}
     rate = {"value": round(strip.heart_rate_bpm, 1), "unit": "beats/minute"}
-    return {"valueQuantity": rate | {"system": codes.UCUM, "code": "/min"}}
+    return said | {"valueQuantity": rate | {"system": codes.UCUM, "code": "/min"}}
 
 
 def _rhythm(strip: StripFindings) -> Json:

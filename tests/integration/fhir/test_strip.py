@@ -19,6 +19,8 @@ def test_rate_rhythm_and_beats(findings_of):
     said = strip_contents(findings_of("rhythm").strip)
     assert said["heart-rate"]["valueQuantity"]["value"] == 72.5
     assert said["heart-rate"]["valueQuantity"]["code"] == "/min"
+    # R4's profile of this LOINC code, which validators hold every such Observation against.
+    assert said["heart-rate"]["category"][0]["coding"][0]["code"] == "vital-signs"
     assert said["rhythm"]["valueCodeableConcept"]["text"] == (
         "Suspected: Atrial fibrillation or flutter; Suspected: Bradycardia"
     )
