@@ -1,6 +1,7 @@
 """The FHIR interface and the health checks over HTTP.
 
     GET /fhir/DiagnosticReport?identifier= &patient= &date= &_id= &_count= &_include=
+    POST /fhir/DiagnosticReport/_search    likewise, as a form
     GET /fhir/{DiagnosticReport,Observation,Device,Provenance}/{id}
     GET /fhir/DiagnosticReport/{id}/_history, and /_history/{version} of it
     GET /fhir/Binary/{id of the report}    its page as PDF
@@ -24,6 +25,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -61,6 +63,7 @@ from integration.fhir.report import PDF
 from integration.fhir.search import exam_id_in, parse_query
 from integration.fhir_body import received_resource
 from integration.listeners.admission import RETRY, Admission, caller_of
+from integration.listeners.bodies import Bodies
 from integration.listeners.confirm import ConfirmDoor
 from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.fhir_notify import NotifyDoor
@@ -91,6 +94,7 @@ _ISSUE = {
     415: "not-supported",
     503: "throttled",
 }
+_FORM, _MAX_FORM_BYTES = "application/x-www-form-urlencoded", 2**14
 _log = logging.getLogger(__name__)
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -128,6 +132,7 @@ def create_app(
             *(notify.routes() if notify else ()),
             Route("/fhir/metadata", _negotiated(resources.metadata)),
             Route("/fhir/DiagnosticReport", _negotiated(resources.search)),
+            Route("/fhir/DiagnosticReport/_search", resources.search_by_form, methods=["POST"]),
             Route("/fhir/DiagnosticReport/{id}/_history", _negotiated(resources.history)),
             Route("/fhir/DiagnosticReport/{id}/_history/{version}", _negotiated(resources.version)),
             Route("/fhir/Binary/{id}", _negotiated(resources.page, PDF)),
@@ -174,6 +179,7 @@ class _Resources:
         self._store = store
         self._takes_ecgs = takes_ecgs
         self._takes_decisions = takes_decisions
+        self._forms = Bodies(_MAX_FORM_BYTES)
 
     async def metadata(self, request: Request) -> Response:
         takes = {"takes_ecgs": self._takes_ecgs, "takes_decisions": self._takes_decisions}
@@ -182,6 +188,8 @@ class _Resources:
 
     async def search(self, request: Request) -> Response:
         query = parse_query(request.query_params.multi_items())
+        if not caller_of(request).may_read("Observation"):
+            query = replace(query, include_results=False)
         total = 0
         page: tuple[StoredReport, ...] = ()
         if not query.impossible:
@@ -197,6 +205,17 @@ class _Resources:
             )
         await self._note(request, "search", *(report.exam_id for report in page))
         return fhir_response(request.scope, searchset(_base(request), query, total, page))
+
+    async def search_by_form(self, request: Request) -> Response:
+        """Search by what is posted, so that no URL holds a patient (R4, http.html#search)."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != _FORM:
+            raise HTTPException(415, f"{_FORM} is taken here")
+        async with self._forms.read(request) as (form, size):
+            if self._forms.too_large(size):
+                raise HTTPException(413, f"at most {_MAX_FORM_BYTES} bytes are taken here")
+        asked = b"&".join(filter(None, (request.scope["query_string"], form.strip())))
+        return await _negotiated(self.search)(Request({**request.scope, "query_string": asked}))
 
     async def read(self, request: Request) -> Response:
         kind, id_ = request.path_params["kind"], request.path_params["id"]

@@ -57,9 +57,16 @@ class Caller:
     scopes: frozenset[str] | None = None
     source: str | None = None
 
+    def may_read(self, kind: str) -> bool:
+        """Tell whether the scopes give to read resources of a type."""
+        return self._may(Need(kind, "r"))
+
     def may_update(self, kind: str) -> bool:
         """Tell whether the scopes give to update resources of a type."""
-        return self.scopes is None or given(self.scopes, Need(kind, "u"))
+        return self._may(Need(kind, "u"))
+
+    def _may(self, need: Need) -> bool:
+        return self.scopes is None or given(self.scopes, need)
 
 
 class Authority(Protocol):

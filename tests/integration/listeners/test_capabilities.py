@@ -19,6 +19,7 @@ HEADER = {"resourceType": "MessageHeader", "id": "1", "eventUri": "urn:x"}
 HEADER["source"] = {"endpoint": "urn:cart"}
 NOBODY = "00000000-0000-0000-0000-000000000000"
 VALUES = {"_id": NOBODY, "identifier": NOBODY, "patient": "urn:x|1", "date": "ge2026-01-01"}
+FORM = {"content_type": "application/x-www-form-urlencoded"}
 KINDS = ("DiagnosticReport", "Observation", "Device", "Provenance", "Binary", "Media", "Patient")
 KINDS += ("DocumentReference", "Bundle", "Subscription")
 
@@ -99,6 +100,8 @@ class TestEverythingSaid:
                 assert is_served(ask("GET", query)), query
             for include in resource.get("searchInclude", []):
                 assert is_served(ask("GET", f"/{resource['type']}?_include={include}"))
+            if {"code": "search-type"} in resource["interaction"]:
+                assert is_served(ask("POST", f"/{resource['type']}/_search", **FORM))
 
 
 class TestNothingElse:

@@ -79,13 +79,13 @@ def exam_ids(store):
     return [str(stored(store, i, *exam)) for i, exam in enumerate(EXAMS)]
 
 
-def request(app, path, method="GET", base="http://127.0.0.1:8080", **headers):
+def request(app, path, method="GET", base="http://127.0.0.1:8080", form=None, **headers):
     async def ask():
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=True), base_url=base
         ) as client:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
-            return await client.request(method, path, headers=named)
+            return await client.request(method, path, headers=named, data=form)
 
     return asyncio.run(ask())
 
@@ -138,6 +138,22 @@ def test_search(get, exam_ids, query, ordinals):
     answer = get(f"/fhir/DiagnosticReport?{query}")
     assert found(answer) == [exam_ids[i] for i in ordinals]
     assert answer.json()["total"] == len(ordinals)
+
+
+def test_search_by_a_form(get, exam_ids):
+    form = {"patient": "ADT|ZZCANARY1", "_count": "1"}
+    place = "/fhir/DiagnosticReport/_search"
+    answer = get(place, method="POST", form=form)
+    assert (found(answer), answer.json()["total"]) == ([exam_ids[1]], 2)
+    links = {link["relation"]: link["url"] for link in answer.json()["link"]}
+    assert found(get(links["next"])) == [exam_ids[0]]
+    both = get(f"{place}?date=2026-03-01", method="POST", form=form)
+    assert found(both) == [exam_ids[0]]
+    assert get(place, 400, method="POST", form={"family": "Roe"})
+    assert get(place, 406, method="POST", form=form | {"_format": "csv"})
+    assert get(place, 413, method="POST", form={"_id": "x" * 2**14})
+    assert get(place, 415, method="POST", Content_Type="application/fhir+json")
+    get(place, 404)
 
 
 def test_search_by_identifier(get, exam_ids):
@@ -312,6 +328,16 @@ def test_who_reads_is_in_the_audit_log(ehr, exam_ids, accesses, case):
     assert {e.actor for e in entries} == {"ehr"}
     assert {e.content["what"] for e in entries} == {what.format(exam_ids[1])}
     assert "ZZCANARY" not in repr(entries)
+
+
+@pytest.mark.parametrize(("scopes", "count"), [("DiagnosticReport.rs", 1), ("*.rs", 8)])
+def test_results_come_along_with_who_may_read_them(store, exam_ids, scopes, count):
+    token = "a-token-of-some-length"
+    caller = Caller("ehr", frozenset({f"system/{scopes}"}))
+    app = create_app(store, callers=Callers(StaticToken(SecretStr(token), caller)))
+    path = f"/fhir/DiagnosticReport?_id={exam_ids[0]}&_include=DiagnosticReport:result"
+    answer = request(app, path, authorization=f"Bearer {token}")
+    assert len(answer.json()["entry"]) == count
 
 
 def test_a_search_that_finds_nothing_is_in_the_audit_log(get, accesses):
