@@ -1,4 +1,4 @@
-"""FHIR XML to the JSON it is equivalent to (R4, xml.html), for R4, R4B and R5; and back for R4B.
+"""FHIR XML to the JSON it is equivalent to (R4, xml.html), for R4, R4B and R5; and back.
 
 XML does not tell a list of one from a single value, nor a number from a string, so both are looked
 up in the models of fhir.resources. On the way
@@ -7,6 +7,7 @@ in they serve as dictionaries only; nothing is validated with them.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -67,11 +68,17 @@ def resource_of_xml(raw: bytes) -> Json:
     return _resource(root, kind, kind, 0)
 
 
-def xml_of(resource: Json) -> bytes:
-    """Return a resource of our own as XML; it has to be valid for R4B."""
-    model = import_module(_RELEASES[0]).get_fhir_model_class(resource["resourceType"])
-    made: str | bytes = model.model_validate(resource).model_dump_xml()
-    return made if isinstance(made, bytes) else made.encode()
+def xml_of(resource: Json) -> bytes | None:
+    """Return a resource as XML, or None where it has no such form.
+
+    Our own have one. What others sent may be valid for no release, or hold what XML cannot.
+    """
+    for release in _RELEASES:
+        with suppress(ValueError):  # pydantic's and lxml's are some
+            model = import_module(release).get_fhir_model_class(resource["resourceType"])
+            made: str | bytes = model.model_validate(resource).model_dump_xml()
+            return made if isinstance(made, bytes) else made.encode()
+    return None
 
 
 def _resource(node: _Node, kind: str, path: str, depth: int) -> Json:

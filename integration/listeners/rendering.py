@@ -64,10 +64,11 @@ def asks_for_a_resource(scope: Scope) -> bool:
 def fhir_response(
     scope: Scope, body: Json, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return an answer in the form that is wanted, or as JSON where none of ours is."""
-    kind = wanted_format(scope) or FHIR_JSON
-    content = orjson.dumps(body) if kind == FHIR_JSON else xml_of(body)
-    return Response(content, status, PRIVATE | dict(headers or {}), kind)
+    """Return an answer in the form that is wanted; as JSON where that cannot be."""
+    told = PRIVATE | dict(headers or {})
+    if wanted_format(scope) == FHIR_XML and (content := xml_of(body)) is not None:
+        return Response(content, status, told, FHIR_XML)
+    return Response(orjson.dumps(body), status, told, FHIR_JSON)
 
 
 def outcome_response(

@@ -20,7 +20,7 @@ from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.http import create_app
 from integration.security.callers import Callers, StaticToken
 from tests.databases import new_database
-from tests.fhir_observations import bundle, component, observation
+from tests.fhir_observations import bundle, component, observation, sampled
 
 TOKEN = "a-token-of-some-length"
 LIMIT = 2**16
@@ -41,15 +41,20 @@ def app_of(store, token=None):
     return create_app(store, door=door, callers=callers)
 
 
-def ask(app, method, path, content=None, **headers):
-    async def request():
+def request(app, method, path, content=None, **headers):
+    async def sent():
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             named = {"content-type": FHIR_JSON} if content is not None else {}
             named |= {name.replace("_", "-"): value for name, value in headers.items()}
             return await client.request(method, path, content=content, headers=named)
 
-    answer = asyncio.run(request())
+    return asyncio.run(sent())
+
+
+def ask(app, method, path, content=None, **headers):
+    """Return an answer that is valid for R4B."""
+    answer = request(app, method, path, content, **headers)
     if answer.content:
         xml = answer.headers["content-type"] == FHIR_XML
         body = resource_of_xml(answer.content) if xml else answer.json()
@@ -232,6 +237,23 @@ def test_xml_in_and_out(store):
     read = ask(app_of(store), "GET", answer.headers["location"], accept=FHIR_XML)
     told = resource_of_xml(read.content)
     assert told["component"][0]["valueSampledData"]["data"] == " ".join(map(str, range(300)))
+
+
+def test_what_was_received_is_read_as_xml_where_it_can_be(store):
+    def read(ecg):
+        wanted = {"accept": FHIR_XML, "prefer": "return=representation"}
+        made = request(app_of(store), "POST", "/fhir/Observation", orjson.dumps(ecg), **wanted)
+        again = request(app_of(store), "GET", made.headers["location"], accept=FHIR_XML)
+        assert (made.status_code, again.status_code, again.content) == (201, 200, made.content)
+        return again.headers["content-type"], again.content
+
+    shape = sampled(list(range(50)), period=None, interval=2, intervalUnit="ms")
+    r5 = observation([component("I", [1]) | {"valueSampledData": shape}])
+    kind, content = read(r5)
+    told = resource_of_xml(content)["component"][0]["valueSampledData"]
+    assert (kind, told["intervalUnit"]) == (FHIR_XML, "ms")
+    kind, content = read(ECG | {"vendorsOwn": 1, "note": [{"text": "\x0b"}]})
+    assert (kind, orjson.loads(content)["vendorsOwn"]) == (FHIR_JSON, 1)
 
 
 def test_a_compressed_body_is_told_so(store):
