@@ -1,10 +1,10 @@
 """A report as somebody else's system holds it -> what a clinician decided there, if anything.
 
-| status             | conclusion         | decision                           |
-|--------------------|--------------------|------------------------------------|
-| final              | ours, or none      | confirm                            |
-| amended, corrected | their own          | override, with it and with its codes |
-| entered-in-error   | theirs is a reason | reject                             |
+| status                       | conclusion         | decision                             |
+|------------------------------|--------------------|--------------------------------------|
+| final                        | ours, or none      | confirm                              |
+| amended, corrected, appended | their own          | override, with it and with its codes |
+| entered-in-error             | theirs is a reason | reject                               |
 
 Systems send back what they are sent: what one of our versions says, whole or cut off, decides
 nothing. Nor does what somebody has decided before, which would undo what came after it.
@@ -26,6 +26,7 @@ DECISIVE = {
     "final": Decision.CONFIRM,
     "amended": Decision.OVERRIDE,
     "corrected": Decision.OVERRIDE,
+    "appended": Decision.OVERRIDE,
     "entered-in-error": Decision.REJECT,
 }
 
@@ -58,7 +59,7 @@ def amending_review(
     if any(own["status"] == status for own in quoted):
         return None
     if decision is None:
-        detail = "final, amended, corrected or entered-in-error decides"
+        detail = "final, amended, corrected, appended or entered-in-error decides"
         raise report.refusal("decision-malformed", detail, "status")
     if decision is Decision.OVERRIDE and quoted:
         return None

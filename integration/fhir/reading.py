@@ -35,8 +35,8 @@ _SEARCH_PARAMETERS = {
 
 _SENT_BACK = {
     "DiagnosticReport": (
-        "Ours may be sent back: final confirms, amended or corrected overrides, entered-in-error "
-        "withdraws."
+        "Ours may be sent back: final confirms, amended, corrected or appended overrides, "
+        "entered-in-error withdraws."
     ),
     "Communication": "A critical finding of ours may be sent back: completed acknowledges it.",
 }

@@ -47,6 +47,9 @@ def test_each_status_decides():
     code = {"coding": [{"system": "http://snomed.info/sct", "code": "426783006"}]}
     amended = read(status="amended", conclusion="Sinus rhythm", conclusionCode=[code])
     assert amended == Review(Decision.OVERRIDE, BY, NOW, "Sinus rhythm", (code,))
+    more = FIRST.bundle["entry"][0]["resource"]["conclusion"] + " Known since 2020."
+    appended = read(status="appended", conclusion=more)
+    assert appended == Review(Decision.OVERRIDE, BY, NOW, more)
     assert read(status="entered-in-error") == Review(Decision.REJECT, BY, NOW)
 
 
@@ -56,6 +59,7 @@ def test_each_status_decides():
         ("preliminary", "AI-generated, not yet reviewed.\nSuspected: infarction."),  # wrapped
         ("preliminary", "AI-generated, not yet rev"),  # cut off
         ("amended", "AI-generated, not yet reviewed. Suspected: infarction."),  # nothing else
+        ("appended", "AI-generated, not yet reviewed. Suspected: infarction."),  # a page alone
         ("amended", "AI-generated, amended. Sinus rhythm."),  # older than the newest
         ("corrected", "Sinus rhythm"),  # decided before, and overridden since
     ],
