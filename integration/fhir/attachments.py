@@ -24,6 +24,7 @@ TIMES = {
     "Media": ("createdDateTime", "createdPeriod"),
     "DocumentReference": ("period",),
 }
+_REPLACED = "superseded"  # of a DocumentReference
 # Content that may be anything; what is certainly an ECG and broken is always refused.
 _UNREAD = {"format-unknown", "archive-unsupported", "xml-malformed", "xml-forbidden"}
 
@@ -40,10 +41,15 @@ class Attached:
 def attached(entry: Entry, resources: Resources, zone: tzinfo | None) -> Iterator[Attached]:
     """Yield the ECGs in a resource's attachments; documents that are none are passed over.
 
+    So is a document that another one has replaced: servers change its status then, which makes it
+    new to whoever reads them.
+
     Raises:
         Refused: an ECG that cannot be read, is withdrawn, or is of another patient:
             `patient-disagrees`.
     """
+    if entry.resource.text("status") == _REPLACED:
+        return
     for attachment in _attachments(entry):
         content = _content(attachment, entry, resources)
         if content is None:

@@ -6,6 +6,7 @@ its category alone, a listed few elements, every date with a time, no order, a
 resultsInterpreter unless the domain has a default user
 """
 
+import re
 from urllib.parse import quote
 
 from integration.errors import Refused
@@ -15,6 +16,7 @@ from integration.fhir.codes import Json
 _MILLENNIUM_TAKES = ("resourceType", "status", "code", "subject", "effectiveDateTime", "issued")
 _DOC_STATUS = {"preliminary": "preliminary", "final": "final"}
 _WITHDRAWN = "entered-in-error"
+_PRACTITIONER = re.compile(r"Practitioner/[A-Za-z0-9.-]{1,64}")
 
 
 def document(bundle: Json) -> Json:
@@ -46,7 +48,8 @@ def millennium_report(bundle: Json, interpreter: str | None) -> Json:
 
     Args:
         bundle: the report.
-        interpreter: `Practitioner/...` in whose name it is charted, unless a clinician has decided.
+        interpreter: `Practitioner/...` in whose name it is charted, unless a clinician has decided
+            whom a reference names there.
 
     Raises:
         Refused: `report-unsuitable`: the time of the ECG is not known.
@@ -58,13 +61,18 @@ def millennium_report(bundle: Json, interpreter: str | None) -> Json:
     made["category"] = [codes.CARDIOLOGY]
     made["identifier"] = report["identifier"]
     made["presentedForm"] = [form for form in report["presentedForm"] if "data" in form]
-    if interpreter is not None:
-        made["resultsInterpreter"] = [{"reference": interpreter}]
+    decided = [who.get("reference", "") for who in report.get("resultsInterpreter", [])]
+    known = [who for who in [*decided, interpreter] if who and _PRACTITIONER.fullmatch(who)]
+    if known:
+        made["resultsInterpreter"] = [{"reference": known[0]}]
     return _entry(made, _method(bundle))
 
 
 def identifier_of(subject: Json, systems: dict[str, str]) -> str:
-    """Return `system|value` of a report's subject.
+    r"""Return `system|value` of a report's subject, as the token of a search.
+
+    What parts tokens goes with a `\` (R4, search.html#escaping): after a bare comma a server would
+    look for another patient, too.
 
     Args:
         subject: as in our reports: a patient by identifier.
@@ -78,7 +86,7 @@ def identifier_of(subject: Json, systems: dict[str, str]) -> str:
     system = identifier.get("system") or systems.get(authority)
     if system is None:
         raise Refused("patient-system-unknown", "no patient_systems entry for its authority")
-    return f"{system}|{identifier['value']}"
+    return f"{_escaped(system)}|{_escaped(identifier['value'])}"
 
 
 def condition_of(entry: Json) -> str:
@@ -115,6 +123,10 @@ def _first(bundle: Json, kind: str) -> Json:
         e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == kind
     )
     return found
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"[\\,|$]", r"\\\g<0>", text)
 
 
 def _without(resource: Json, *names: str) -> Json:

@@ -196,7 +196,7 @@ def _page(bundle: Element, told_at: datetime | None) -> Page:
     included: list[Json] = []
     for entry in bundle.items("entry"):
         resource, search = entry.child("resource"), entry.child("search")
-        mode = search.text("mode") if search else "match"
+        mode = (search.text("mode") if search else "") or "match"
         if resource is not None and mode in {"match", "include"}:
             (matches if mode == "match" else included).append(resource.value)
     return Page(matches, included, told_at)

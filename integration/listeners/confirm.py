@@ -21,6 +21,7 @@ from starlette.routing import Route
 from db.errors import VersionConflict
 from db.records import StoredReport
 from integration.errors import Refused, answer_to
+from integration.fhir import codes
 from integration.fhir.confirming import OPERATION, operation_definition, review_in
 from integration.fhir.element import Element
 from integration.fhir.parsing import parse_resource
@@ -101,7 +102,8 @@ class ConfirmDoor:
         id_, resource = request.path_params["id"], parse_resource(body)
         told = Element(resource, "Communication")
         exam_id = exam_id_in(id_)
-        if exam_id is None or [i.text("value") for i in told.items("identifier")] != [id_]:
+        names = [i.text("value") for i in told.items("identifier") if i.text("system") == codes.ID]
+        if exam_id is None or names != [id_]:
             raise told.refusal("report-unknown", "it names no or another finding", "identifier")
         actor = caller_of(request).name or "http"
         expected = _expected(request)

@@ -133,3 +133,7 @@ def test_a_broken_ecg_is_refused_where_it_stands(attached, reason):
 def test_what_is_withdrawn_is_no_ecg(kind):
     withdrawn = holder(kind, attachment(XML)) | {"status": "entered-in-error"}
     assert refused(withdrawn) == ("waveform-unsupported", f"{kind}.status")
+
+
+def test_a_document_that_was_replaced_is_no_second_ecg():
+    assert read(holder("DocumentReference", attachment(XML)) | {"status": "superseded"}) == ()

@@ -82,6 +82,21 @@ def test_millennium_gets_what_it_documents_and_no_more(bundle):
     assert "resultsInterpreter" not in millennium_report(bundle, None)["resource"]
 
 
+@pytest.mark.parametrize(
+    ("who", "charted"),
+    [
+        ({"reference": "Practitioner/12", "display": "Dr. House"}, "Practitioner/12"),
+        ({"reference": "https://ehr.example/fhir/Practitioner/12"}, "Practitioner/593923"),
+        ({"identifier": {"value": "7"}}, "Practitioner/593923"),
+    ],
+)
+def test_millennium_charts_in_the_name_of_who_decided(bundle, who, charted):
+    decided = bundle | {"entry": [e | {"resource": dict(e["resource"])} for e in bundle["entry"]]}
+    decided["entry"][0]["resource"]["resultsInterpreter"] = [who]
+    made = millennium_report(decided, "Practitioner/593923")["resource"]
+    assert made["resultsInterpreter"] == [{"reference": charted}]
+
+
 @pytest.mark.parametrize("acquired", ["date", None])
 def test_millennium_does_not_get_a_date_without_a_time(exam, findings_of, issued, acquired):
     moment = exam.acquired.date() if acquired else None
@@ -95,6 +110,7 @@ def test_millennium_does_not_get_a_date_without_a_time(exam, findings_of, issued
     [
         ({"value": "1", "system": "urn:oid:1.2"}, "urn:oid:1.2|1"),
         ({"value": "1", "assigner": {"display": "HOSP"}}, "urn:oid:9|1"),
+        ({"value": r"1,2|3\$4", "system": "urn:x"}, r"urn:x|1\,2\|3\\\$4"),
     ],
 )
 def test_a_patient_is_looked_up_by_system_and_value(identifier, told):

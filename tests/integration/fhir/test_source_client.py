@@ -51,10 +51,11 @@ def test_what_came_along_is_told_apart():
         {"resource": {"resourceType": "Observation", "id": "1"}, "search": {"mode": "match"}},
         {"resource": {"resourceType": "Patient", "id": "2"}, "search": {"mode": "include"}},
         {"resource": {"resourceType": "OperationOutcome"}, "search": {"mode": "outcome"}},
+        {"resource": {"resourceType": "Observation", "id": "3"}, "search": {"score": 1}},
     ]
     with client(lambda *_: (200, {}, searchset(entry=entries))) as source:
         (page,) = source.search("Observation", [])
-    assert [one["id"] for one in page.matches] == ["1"]
+    assert [one["id"] for one in page.matches] == ["1", "3"]
     assert [one["id"] for one in page.included] == ["2"]
     assert page.told_at is None
 

@@ -196,6 +196,13 @@ def test_a_critical_finding_is_acknowledged(store, alert):
     assert store.open_alerts() == (0, 0)
 
 
+def test_an_ehr_may_have_a_number_of_its_own_for_a_critical_finding(store, alert):
+    sent = ask(store, "GET", alert).json()
+    theirs = [{"system": "urn:ehr", "value": "4711"}, *sent["identifier"]]
+    done = sent | {"status": "completed", "identifier": theirs}
+    assert ask(store, "PUT", alert, done).json()["status"] == "completed"
+
+
 def test_what_is_no_such_finding_is_not_acknowledged(store, alert):
     done = ask(store, "GET", alert).json() | {"status": "completed"}
     for path in (f"{alert}-escalated", alert[:-1], "/fhir/Communication/x"):
