@@ -20,12 +20,14 @@ class Entry:
         kind: resourceType.
         names: its fullUrl and `kind/id`.
         request: of its entry in a Bundle, if that has one.
+        base: URL of the server that its fullUrl is of, or "".
     """
 
     resource: Element
     kind: str
     names: frozenset[str] = field(repr=False)
     request: Element | None = field(default=None, repr=False)
+    base: str = field(default="", repr=False)
 
 
 class Resources:
@@ -35,6 +37,7 @@ class Resources:
         """Take the entries in their order."""
         self.entries = tuple(entries)
         self._by_name: dict[str, list[Entry]] = {}
+        self._bases = {id(entry.resource.value): entry.base for entry in entries}
         for entry in entries:
             for name in entry.names:
                 self._by_name.setdefault(name, []).append(entry)
@@ -49,8 +52,11 @@ class Resources:
         if reference.startswith("#"):
             held = [one for one in container.items("contained") if one.text("id") == reference[1:]]
             return _entry(held[0]) if len(held) == 1 else None
-        # A URL is another server's resource unless an entry has it as its own.
+        # A URL is another server's resource unless an entry has it as its own; what is relative is
+        # of the server that its container is of, where that is told.
         found = self._by_name.get(reference.partition("/_history/")[0], [])
+        if ":" not in reference and (base := self._bases.get(id(container.value))):
+            found = [entry for entry in found if entry.base in ("", base)]
         return found[0] if len(found) == 1 else None
 
 
@@ -116,5 +122,6 @@ def _entry(resource: Element, full_url: str = "", request: Element | None = None
     kind, id_ = resource.text("resourceType"), resource.text("id")
     if not kind:
         raise resource.refusal("json-malformed", "no resourceType", "resourceType")
-    names = frozenset(filter(None, (full_url, id_ and f"{kind}/{id_}")))
-    return Entry(resource, kind, names, request)
+    name = f"{kind}/{id_}" if id_ else ""
+    base = full_url.removesuffix(f"/{name}") if name and full_url.endswith(f"/{name}") else ""
+    return Entry(resource, kind, frozenset(filter(None, (full_url, name))), request, base)

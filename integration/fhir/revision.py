@@ -31,6 +31,8 @@ from integration.fhir.report import instant, page_title, text_form
 from integration.fhir.wording import LABELS, heading, moment_in_words
 
 _TEXT = "text/plain"
+# What FHIR's strings may not have (R4, datatypes.html#string); word processors break lines so.
+_UNFIT = dict.fromkeys({*range(32)} - {*b"\t\n\r"}, " ")
 _UPDATED = ("DiagnosticReport", "Observation", "Communication")
 
 
@@ -145,7 +147,7 @@ def _said(conclusion: str, review: Review, status: ReportStatus) -> str:
     """Return the conclusion: whose it is, what the clinician said, then what the AI had said."""
     by = f"{review.reviewer.shown}, {moment_in_words(review.at)}"
     own = conclusion.removeprefix(LABELS[ReportStatus.PRELIMINARY]).strip()
-    text = review.text.strip().rstrip(".")
+    text = review.text.translate(_UNFIT).strip().rstrip(".")
     match review.decision:
         case Decision.CONFIRM:
             note = f" Note: {text}." if text else ""

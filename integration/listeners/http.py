@@ -91,6 +91,7 @@ _ISSUE = {
     405: "not-supported",
     406: "not-supported",
     408: "timeout",
+    413: "too-long",
     415: "not-supported",
     503: "throttled",
 }

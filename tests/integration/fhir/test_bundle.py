@@ -32,6 +32,24 @@ def test_never_taken_for_another_servers(reference):
     assert resources.find(reference, resources.entries[0].resource) is None
 
 
+@pytest.mark.parametrize(
+    ("places", "ordinal"),
+    [
+        ([THERE], None),  # another server's patient of the same id
+        ([HERE, THERE], 0),
+        (["urn:uuid:1", THERE], 0),
+        ([""], 0),
+    ],
+)
+def test_what_is_relative_is_of_the_containers_own_server(places, ordinal):
+    observation = {"resourceType": "Observation", "id": "o"}
+    entries = [{"fullUrl": place, "resource": dict(PATIENT)} for place in places]
+    entries += [{"fullUrl": HERE.replace("Patient/p", "Observation/o"), "resource": observation}]
+    resources = bundled(Element({"resourceType": "Bundle", "entry": entries}, "Bundle"))
+    found = resources.find("Patient/p", resources.entries[-1].resource)
+    assert found is (None if ordinal is None else resources.entries[ordinal])
+
+
 def test_two_of_one_name_are_none():
     resources = of(PATIENT, PATIENT)
     assert resources.find("Patient/p", resources.entries[0].resource) is None

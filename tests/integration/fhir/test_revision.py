@@ -63,6 +63,10 @@ def text_of(version):
 
 
 class TestWhatItSays:
+    def test_it_has_no_characters_that_fhir_forbids(self, first):
+        amended = after([first], review("override", "Sinus\x0brhythm\x00.\nLow voltage"), "amended")
+        assert ": Sinus rhythm .\nLow voltage." in report_of(amended)["conclusion"]
+
     def test_confirmed_is_final_with_all_that_belongs_to_it(self, first):
         final = after([first], review("confirm"), "final")
         report = report_of(final)

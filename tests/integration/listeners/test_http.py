@@ -151,7 +151,8 @@ def test_search_by_a_form(get, exam_ids):
     assert found(both) == [exam_ids[0]]
     assert get(place, 400, method="POST", form={"family": "Roe"})
     assert get(place, 406, method="POST", form=form | {"_format": "csv"})
-    assert get(place, 413, method="POST", form={"_id": "x" * 2**14})
+    long = get(place, 413, method="POST", form={"_id": "x" * 2**14})
+    assert long.json()["issue"][0]["code"] == "too-long"
     assert get(place, 415, method="POST", Content_Type="application/fhir+json")
     get(place, 404)
 
