@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from integration.listeners.admission import RETRY
 
+_FORM = "application/x-www-form-urlencoded"
 _AT_ONCE = 16
 _PATIENCE_S = 10.0  # for a turn
 _BODY_TIMEOUT_S = 60.0
@@ -40,6 +41,21 @@ class Bodies:
             yield await self._timely(request)
         finally:
             self._turns.release()
+
+    async def as_query(self, request: Request) -> Request:
+        """Return a request with a posted form as if its fields stood in the URL, after those there.
+
+        Raises:
+            HTTPException: 413; 415: it is no form; or as `read`.
+        """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != _FORM:
+            raise HTTPException(415, f"{_FORM} is taken here")
+        async with self.read(request) as (form, size):
+            if self.too_large(size):
+                raise HTTPException(413, f"at most {self._limit} bytes are taken here")
+        asked = b"&".join(filter(None, (request.scope["query_string"], form.strip())))
+        return Request({**request.scope, "query_string": asked})
 
     def too_large(self, size: int) -> bool:
         """Whether a body of this size is refused."""

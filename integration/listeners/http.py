@@ -95,7 +95,7 @@ _ISSUE = {
     415: "not-supported",
     503: "throttled",
 }
-_FORM, _MAX_FORM_BYTES = "application/x-www-form-urlencoded", 2**14
+_MAX_FORM_BYTES = 2**14
 _log = logging.getLogger(__name__)
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -209,14 +209,7 @@ class _Resources:
 
     async def search_by_form(self, request: Request) -> Response:
         """Search by what is posted, so that no URL holds a patient (R4, http.html#search)."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != _FORM:
-            raise HTTPException(415, f"{_FORM} is taken here")
-        async with self._forms.read(request) as (form, size):
-            if self._forms.too_large(size):
-                raise HTTPException(413, f"at most {_MAX_FORM_BYTES} bytes are taken here")
-        asked = b"&".join(filter(None, (request.scope["query_string"], form.strip())))
-        return await _negotiated(self.search)(Request({**request.scope, "query_string": asked}))
+        return await _negotiated(self.search)(await self._forms.as_query(request))
 
     async def read(self, request: Request) -> Response:
         kind, id_ = request.path_params["kind"], request.path_params["id"]

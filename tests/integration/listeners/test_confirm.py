@@ -94,7 +94,7 @@ def test_versions_can_be_read(store, place):
         (decision(), {"if_match": "2"}, 422, "value"),
         (decision("maybe"), {}, 422, "value"),
         ({"resourceType": "Patient"}, {}, 422, "not-supported"),
-        (decision("confirm", {"name": "x" * MAX_BODY_BYTES}), {}, 413, "processing"),
+        (decision("confirm", {"name": "x" * MAX_BODY_BYTES}), {}, 413, "too-long"),
     ],
 )
 def test_what_is_refused_changes_nothing(  # noqa: PLR0917 - a table and two fixtures
