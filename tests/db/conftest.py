@@ -1,5 +1,7 @@
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -18,6 +20,18 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MODEL = ModelIdentity("resting", "1", "ab" * 32)
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 KEYRING = Keyring([Key("a", b"\1" * 32)], [Key("i", b"\2" * 32)])
+
+
+def at_once(n, function):
+    """Call function(i) in n threads that start together."""
+    barrier = Barrier(n)
+
+    def run(i):
+        barrier.wait()
+        return function(i)
+
+    with ThreadPoolExecutor(n) as pool:
+        return list(pool.map(run, range(n)))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,4 @@
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from threading import Barrier
 from uuid import UUID, uuid5
 
 import pytest
@@ -8,6 +6,7 @@ import pytest
 from db.deliveries import HOLDS_UP
 from db.errors import NotFound
 from db.records import DeliveryState, ExamState
+from tests.db.conftest import at_once
 
 NOW = datetime(2026, 3, 1, 12, 1, tzinfo=UTC)  # when `assessment` assesses
 MINUTE = timedelta(minutes=1)
@@ -39,14 +38,7 @@ def test_a_claim_gives_the_report_and_keeps_others_off(store, scored):
 
 def test_of_claims_at_once_one_wins(store, scored):
     _, (id_,) = scored("fhir")
-    barrier = Barrier(6)
-
-    def claim(_):
-        barrier.wait()
-        return store.claim_delivery(id_, NOW, 60)
-
-    with ThreadPoolExecutor(6) as pool:
-        claims = list(pool.map(claim, range(6)))
+    claims = at_once(6, lambda _: store.claim_delivery(id_, NOW, 60))
     assert [c.attempts for c in claims if c is not None] == [1]
 
 
@@ -68,14 +60,7 @@ def test_yes_from_everybody_delivers_the_exam(store, scored):
 def test_the_last_two_at_once_deliver_the_exam(store, scored):
     for round_ in range(5):
         exam_id, ids = scored("a", "b", "c", control_id=str(round_))
-        barrier = Barrier(len(ids))
-
-        def deliver(id_, barrier=barrier):
-            barrier.wait()
-            store.record_delivered(id_, "201")
-
-        with ThreadPoolExecutor(len(ids)) as pool:
-            list(pool.map(deliver, ids))
+        at_once(len(ids), lambda i, ids=ids: store.record_delivered(ids[i], "201"))
         assert store.load_exam(exam_id).state is ExamState.DELIVERED
 
 
