@@ -3,10 +3,13 @@
 import io
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
+from unicodedata import normalize
 
 import pydyf
 
+from integration.render.outlines import EM, outlines
 from integration.render.page import Sheet
 from integration.render.shapes import (
     GREYS,
@@ -109,8 +112,23 @@ def _grid(grid: Grid) -> bytes:
 
 def _text(text: Text) -> bytes:
     # The page is upside down for the letters: the text matrix turns them back.
+    shown = normalize("NFC", text.text)
+    try:
+        encoded = shown.translate(_ESCAPES).encode("cp1252")
+    except UnicodeEncodeError:
+        return _outlined(replace(text, text=shown))
     font = "B" if text.bold else "F"
     place = f"1 0 0 -1 {text.x:.2f} {text.y:.2f} Tm"
-    shown = text.text.translate(_ESCAPES).encode("cp1252", "replace")
     head = f"BT {GREYS[text.ink]} g /{font} {text.size_mm} Tf {place} ("
-    return head.encode() + shown + b") Tj ET"
+    return head.encode() + encoded + b") Tj ET"
+
+
+def _outlined(text: Text) -> bytes:
+    """Fill the letters' outlines: readers bring fonts of Western European letters only."""
+    scale = text.size_mm / EM
+    parts = [
+        " l ".join(f"{x:.1f} {y:.1f}" for x, y in polygon).replace("l", "m", 1) + " l h"
+        for polygon in outlines(text.text, bold=text.bold)
+    ]
+    place = f"q {scale:.5f} 0 0 {-scale:.5f} {text.x:.2f} {text.y:.2f} cm {GREYS[text.ink]} g"
+    return f"{place} {' '.join(parts)} f Q".encode()

@@ -12,6 +12,7 @@ from integration.render.page import MAX_SHEETS, sheets
 from integration.render.shapes import HEIGHT_MM, WIDTH_MM, Bar, Grid, Text, Trace
 from model.ecg import LEADS_12, Ecg
 from model.findings import (
+    AAMI_CLASSES,
     ABNORMALITY_TYPES,
     RHYTHM_NAMES,
     EpisodeFinding,
@@ -111,13 +112,13 @@ def test_the_page_says_what_it_is_and_whose(pages):
 
 def test_findings_with_probability_threshold_and_place(pages):
     said = texts(pages()[0])
-    row = said.index("Myocardial infarction")
+    row = said.index("Myocardial infarction (MI)")
     assert said[row + 1 : row + 4] == [
         "0.91",
         "FLAGGED (from 0.50)",
         "V2, 3.1-3.5 s; V5, 7.0-7.4 s",
     ]
-    row = said.index("Conduction disturbance")
+    row = said.index("Conduction disturbance (CD)")
     assert said[row + 1 : row + 4] == ["0.03", "below (from 0.50)", ""]
 
 
@@ -132,7 +133,7 @@ def bars(sheet):
 
 def test_attended_stretches_are_marked_in_time(pages):
     (page,) = pages()
-    rhythm = [b for b in bars(page) if b.y > 135]
+    rhythm = [b for b in bars(page) if b.y > 140]
     # 3.12-3.52 s and 7.04-7.36 s (MI), 1.0-1.4 s (CD), 7.1-7.5 s (anomaly) of the strip
     assert sorted(round(b.x - 28.0, 1) for b in rhythm) == [25.0, 78.0, 176.0, 177.5]
     assert sorted(round(b.width, 1) for b in rhythm) == [8.0, 10.0, 10.0, 10.0]
@@ -140,7 +141,7 @@ def test_attended_stretches_are_marked_in_time(pages):
 
 def test_a_stretch_is_marked_in_its_lead_where_that_lead_shows_the_time(pages):
     (page,) = pages()
-    others = [b for b in bars(page) if b.y < 135]
+    others = [b for b in bars(page) if b.y < 140]
     # V2 shows 5.0-7.5 s, V5 7.5-10 s, aVL 2.5-5 s: none of the stretches lies there.
     assert others == []
 
@@ -152,7 +153,7 @@ def test_the_bars_of_many_findings_stay_on_the_grid(exam, findings_of):
     findings = replace(flagged, explanation=replace(flagged.explanation, intervals=marks))
     (page,) = sheets(assessed(replace(exam, ecg=ecg()), findings))
     (grid,) = [s for s in page.shapes if isinstance(s, Grid)]
-    rhythm = [b for b in bars(page) if b.y > 128]
+    rhythm = [b for b in bars(page) if b.y > 133]
     assert len({b.y for b in rhythm}) == len(codes)
     assert max(b.y + b.height for b in rhythm) <= grid.y + grid.height
 
@@ -161,10 +162,13 @@ def test_nothing_is_marked_when_nothing_is_flagged(pages):
     assert bars(pages("unflagged")[0]) == []
 
 
-def test_ectopic_beats_are_lettered(pages):
+def test_every_beat_that_was_read_is_lettered_ectopic_ones_boldly(pages):
     (page,) = pages("rhythm")
-    letters = [t for t in texts(page) if t in {"V", "S", "F"}]
-    assert letters == ["V", "S", "V"]
+    letters = [s for s in page.shapes if isinstance(s, Text) and s.text in AAMI_CLASSES]
+    assert "".join(s.text for s in letters) == "NNVNSNNNVN"
+    assert {(s.ink, s.bold) for s in letters if s.text != "N"} == {("black", True)}
+    assert {(s.ink, s.bold) for s in letters if s.text == "N"} == {("grey", False)}
+    assert [round(s.x - 27.2) for s in letters] == [20 * n for n in range(10)]
     said = " ".join(texts(page))
     assert "Atrial fibrillation or flutter FLAGGED" in " ".join(t for t in said.split(" ") if t)
     assert "0.0-6.5 s, probability 0.83, flagged from 0.50" in said
@@ -207,6 +211,8 @@ def rows(findings, exam):
 
 def test_rhythms_stand_gravest_first_each_with_its_most_extreme_value(exam, findings_with):
     told = rows(findings_with("strip", EVERY_RHYTHM), exam)
+    assert told[0] == ["Abnormality types of 12 leads", "", "not assessed", ""]
+    told = told[1:]
     assert [row[0] for row in told] == [*RHYTHM_NAMES.values(), "Ectopic beats"]
     assert told[0][2:] == ["FLAGGED", "20.0-23.0 s, 14 beats, flagged from 3 beats; 1 more"]
     assert "31 beats/min" in told[4][3]
@@ -240,13 +246,35 @@ def test_an_episode_is_told_where_the_ecg_could_not_be_analysed(exam, findings_o
 def test_an_episode_that_ended_has_its_duration(exam, findings_with):
     told = rows(findings_with("strip", (), replace(ONGOING, ended="over")), exam)
     assert "for 1 min 15 s, 4.2 s" in told[0][3]
-    assert told[1][0] == "Rhythm"
+    assert told[2][0] == "Rhythm"
 
 
 def test_the_fullest_page_has_room_for_all_of_it(exam, findings_with):
     findings = findings_with("flagged", EVERY_RHYTHM, replace(ONGOING, ended="signal-lost"))
     about = assessed(replace(exam, ecg=ecg()), findings)
-    foot = [extent(s) for s in sheets(about)[0].shapes if isinstance(s, Text) and s.y > 160]
+    foot = [extent(s) for s in sheets(about)[0].shapes if isinstance(s, Text) and s.y > 165]
+    assert max(right for _, _, right, _ in foot) <= WIDTH_MM - 5
+    assert_apart(foot)
+
+
+def test_a_type_that_the_leads_cannot_carry_is_named_as_not_assessed(exam, findings_of):
+    flagged = findings_of("flagged")
+    without = tuple(t for t in flagged.types if t.code != "HYP")
+    told = rows(replace(flagged, types=without), exam)
+    hypertrophy = next(row for row in told if "HYP" in row[0])
+    assert hypertrophy[1:] == ["", "not assessed", "these leads cannot carry it"]
+
+
+def test_a_rhythm_that_was_not_read_is_named_as_not_assessed(exam, findings_of):
+    assert rows(findings_of("unflagged"), exam)[-1] == ["Rhythm", "", "not assessed", ""]
+
+
+def test_the_worst_ecg_says_so_on_the_paper(exam, findings_of):
+    faults = tuple(LeadFault(lead, "lead-missing-samples") for lead in LEADS_12)
+    quality = Quality("unscorable", ("too-few-leads", "no-qrs", "limb-leads-inconsistent"), faults)
+    findings = replace(findings_of("unscorable"), quality=quality)
+    (page,) = sheets(assessed(replace(exam, ecg=ecg()), findings))
+    foot = [extent(s) for s in page.shapes if isinstance(s, Text) and s.y > 165]
     assert max(right for _, _, right, _ in foot) <= WIDTH_MM - 5
     assert_apart(foot)
 
@@ -306,8 +334,8 @@ def test_a_lead_that_is_shown_whole_has_its_own_stretches_and_the_first_those_of
         [(round(b.y), round(b.x - 28.0)) for b in bars(page)]
         for page in pages("flagged", ecg(("II", "V1", "V2", *LEADS_12[2:4], "V5"), 15.0))[:3]
     )
-    assert first == [(64, 25), (66, 178), (124, 78)]
-    assert (second, third) == ([(94, 176)], [])
+    assert first == [(69, 25), (71, 178), (129, 78)]
+    assert (second, third) == ([(99, 176)], [])
 
 
 def test_the_usual_page_has_no_empty_columns(pages):
@@ -363,8 +391,62 @@ def test_a_reviewed_page_says_by_whom(*, exam, findings_of, status, decision, fi
     assert not [t for t in said if "not yet reviewed" in t]
 
 
+@pytest.mark.parametrize("decision", ["override", "confirm", "reject"])
+def test_a_reviewed_page_says_what_the_clinician_said(exam, findings_of, decision):
+    review = Review(Decision(decision), Reviewer(None, None, "7", "Dr. A"), ISSUED, "Not\n AF.")
+    about = assessed(replace(exam, ecg=ecg()), findings_of("rhythm"), review, "amended")
+    assert "Clinician: Not AF." in texts(sheets(about)[0])
+
+
 def test_nothing_in_the_head_is_printed_over_something_else(exam, findings_of):
-    review = Review(Decision.CONFIRM, Reviewer(None, None, "7", "Dr. " + "A" * 60), ISSUED)
-    about = replace(exam, ecg=ecg())
-    (page,) = sheets(assessed(about, findings_of("rhythm"), review, "final"))
-    assert_apart([extent(s) for s in page.shapes if isinstance(s, Text) and s.y < 36])
+    said = "Myocardial infarction " * 100
+    review = Review(Decision.OVERRIDE, Reviewer(None, None, "7", "Dr. " + "A" * 246), ISSUED, said)
+    patient, order = PatientRef("X" * 250, "X" * 250), "O" * 250
+    about = replace(exam, ecg=ecg(), patient=patient, placer_order=order)
+    (page,) = sheets(assessed(about, findings_of("rhythm"), review, "amended"))
+    head = [s for s in page.shapes if isinstance(s, Text) and s.y < 33]
+    assert len([s for s in head if s.text.endswith("\N{HORIZONTAL ELLIPSIS}")]) == 4
+    widths = {"X": 0.667, "O": 0.778, "A": 0.722}  # of Helvetica
+    boxes = [
+        (s.x, s.y - s.size_mm, s.x + len(s.text) * s.size_mm * widths.get(s.text[40:41], 0.56), s.y)
+        for s in head
+    ]
+    assert_apart(boxes)
+    assert max(right for _, _, right, _ in boxes) <= WIDTH_MM - 5
+
+
+def peaked(lead, high, low=0.0, seconds=10.0):
+    """Return twelve leads of which one has a wave up and one down wherever it is shown."""
+    recording = ecg(seconds=seconds)
+    voltage = np.zeros_like(recording.voltage_mv)
+    voltage[LEADS_12.index(lead), 50::100] = high
+    voltage[LEADS_12.index(lead), 60::100] = low
+    return replace(recording, voltage_mv=voltage)
+
+
+def test_a_tall_wave_is_drawn_as_tall_as_it_is(pages):
+    (page,) = pages("unflagged", peaked("V2", 3.5, -4.2))
+    assert 77.0 in {np.ptp(s.points[:, 1]) / 100 for s in page.shapes if drawn(s)}
+    assert "V2" in texts(page)
+
+
+@pytest.mark.parametrize(
+    ("lead", "high", "low", "label"),
+    [
+        ("V4", 3.4, 0.0, "V4 (+3.4 mV: cut off)"),
+        ("II", 0.0, -2.0, "II (-2.0 mV: cut off)"),
+        ("V1", 3.1, -12.0, "V1 (+3.1 and -12.0 mV: cut off)"),
+    ],
+)
+def test_a_lead_says_how_tall_the_waves_are_that_the_paper_cuts_off(pages, lead, high, low, label):
+    (page,) = pages("unflagged", peaked(lead, high, low))
+    assert [t for t in texts(page) if "cut off" in t] == [label]
+
+
+def test_noise_of_a_lead_that_is_not_used_stays_off_its_label_and_in_its_row(pages):
+    (page,) = pages("limited", peaked("V1", 5.0, -5.0))
+    (noisy,) = [s.points / 100 for s in page.shapes if drawn(s) and np.ptp(s.points[:, 1]) > 0]
+    (label,) = [s for s in page.shapes if isinstance(s, Text) and s.text.startswith("V1 (")]
+    assert (noisy[:, 1].min(), noisy[:, 1].max()) == (49.0, 73.0)
+    assert label.y < 49.0
+    assert label.text == "V1 (noise: not used)"

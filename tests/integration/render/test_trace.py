@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.render.trace import traces
+from integration.render.trace import cut_off_mv, traces
 
 
-def points(voltage, rate, reach=19.0):
+def points(voltage, rate, reach=(19.0, 19.0)):
     return [
         t.points / 100 for t in traces(np.asarray(voltage, np.float32), rate, 10.0, 50.0, reach)
     ]
@@ -38,8 +38,23 @@ def test_nothing_there_draws_nothing():
 
 
 def test_what_is_too_large_stays_in_reach():
-    (line,) = points([0, 0, 0, 5.0, -5.0], 50.0)
-    assert (line[:, 1].min(), line[:, 1].max()) == (31.0, 69.0)
+    (line,) = points([0, 0, 0, 5.0, -5.0], 50.0, (19.0, 25.0))
+    assert (line[:, 1].min(), line[:, 1].max()) == (31.0, 75.0)
+
+
+@pytest.mark.parametrize(
+    ("voltage", "peaks"),
+    [
+        ([1, 1, 1, 1, 6.0, -4.0], (5.0, -5.0)),
+        ([0, 0, 0, 2.0, -2.0], (2.0,)),
+        ([0, 0, np.nan, 1.9, -2.5], ()),
+        ([0, 0, 0, 0, -2.6], (-2.6,)),
+        ([np.nan, np.nan], ()),
+    ],
+)
+def test_what_is_cut_off_is_told_from_the_baseline_that_is_drawn(voltage, peaks):
+    told = cut_off_mv(np.asarray(voltage, np.float32), (19.0, 25.0))
+    assert told == pytest.approx(peaks)
 
 
 @given(st.integers(0, 2**31), st.sampled_from([1000.0, 2000.0, 5000.0]))
