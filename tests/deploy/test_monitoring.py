@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ ALERTS = [
     for group in yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())["groups"]
     for rule in group["rules"]
 ]
+SERIES = Path(__file__).with_name("alerts.test.yaml")
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "hisbundle.json").read_text())
 TARGETS = [target for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
 EXPRESSION = {rule["alert"]: rule["expr"] for rule in ALERTS}
@@ -126,6 +129,18 @@ def test_silence_is_told_where_no_message_ever_came():
     assert total.endswith(" or vector(0))"), "without a message there is no series to add up"
     names = {selector.name for selector in selectors(limits.partition(" and on() ")[2])[0]}
     assert names == {"process_start_time_seconds"}, "and it is not told at once"
+
+
+def test_every_alert_has_a_time_when_it_fires():
+    told = "".join(re.findall(r"exp_samples.*|labels: .*", SERIES.read_text()))
+    assert set(re.findall(r'alertname="(\w+)"', told)) == set(EXPRESSION)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool (Debian: prometheus)")
+def test_alerts_fire_when_they_should_and_not_before():
+    command = ["promtool", "test", "rules", SERIES]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda rule: rule["alert"])
