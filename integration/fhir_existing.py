@@ -13,7 +13,7 @@ from integration.errors import Refused
 from integration.fhir.answering import Kept, Reply, created, entry_response, information, refusal
 from integration.fhir.bundle import Entry
 from integration.fhir.codes import Json
-from integration.fhir_body import PROTOCOL
+from integration.fhir_body import PROTOCOL, control_id
 
 _ALONE = re.compile(r"Observation/[0-9a-f-]{36}")
 _HERE = "it is here already"
@@ -56,9 +56,11 @@ def existing_unit(look: Look, unit: Sequence[Entry]) -> dict[int, Json]:
         `Bundle.entry.response` by the `id` of the entry's resource.
 
     Raises:
-        Refused: `parameter-unsupported`; `condition-ambiguous`: several are here, or a part.
+        Refused: `parameter-unsupported`, also of a condition by which the ECG itself would not be
+            found again; `condition-ambiguous`: several are here, or a part.
         StoreUnavailable: it cannot be told.
     """
+    _check_kept(unit)
     for entry in unit:
         identifier = condition_of(entry)
         try:
@@ -88,6 +90,21 @@ def condition_of(entry: Entry) -> str | None:
         raise of_condition(entry, error) from None
 
 
+def check_name(identifier: str, resource: Json) -> None:
+    """Refuse a condition by which its own ECG would not be found again: it would keep nothing out.
+
+    Args:
+        identifier: that is asked for, as `system|value`.
+        resource: the first of the ECG.
+
+    Raises:
+        Refused: `parameter-unsupported`.
+    """
+    if identifier != control_id(resource):
+        detail = "a condition names the resource's first identifier, as system|value"
+        raise Refused("parameter-unsupported", detail)
+
+
 def identifier_in(condition: str) -> str:
     """Return the business identifier that a condition asks for, as `system|value`.
 
@@ -98,6 +115,17 @@ def identifier_in(condition: str) -> str:
         case [("identifier", value)] if value:
             return value.removeprefix("|")
     raise Refused("parameter-unsupported", "a condition is taken with one identifier")
+
+
+def _check_kept(unit: Sequence[Entry]) -> None:
+    asking = {name: entry for entry in unit if (name := condition_of(entry))}
+    first = unit[0].resource.value
+    if asking and control_id(first) not in asking:
+        name, entry = next(iter(asking.items()))
+        try:
+            check_name(name, first)
+        except Refused as error:
+            raise of_condition(entry, error) from None
 
 
 def _places(look: Look, identifier: str) -> list[str]:

@@ -42,7 +42,13 @@ from integration.fhir_body import (
     message_header,
 )
 from integration.fhir_decisions import Decisions, Origin
-from integration.fhir_existing import Look, condition_of, existing_unit, of_condition
+from integration.fhir_existing import (
+    Look,
+    check_name,
+    condition_of,
+    existing_unit,
+    of_condition,
+)
 from integration.inbox import Inbox, tell_ecgs
 from integration.review import Reviews
 
@@ -104,13 +110,16 @@ class FhirIntake:
         """Whether decisions on reports are taken."""
         return self._decisions.taken
 
-    def answer(self, raw: bytes, interaction: Interaction, sender: Origin) -> Reply:
+    def answer(
+        self, raw: bytes, interaction: Interaction, sender: Origin, condition: str | None = None
+    ) -> Reply:
         """Store a body and return the answer.
 
         Args:
             raw: the body.
             interaction: where it was posted.
             sender: who sends it, and what they may do.
+            condition: of a create, the identifier that nothing here has, as `system|value`.
 
         Raises:
             StoreUnavailable: nothing, or of a batch not all, is stored; it may come again.
@@ -124,6 +133,8 @@ class FhirIntake:
             if kind == "message":
                 header = message_header(resources)
             body = self._body(raw, resource, resources, kind)
+            if condition is not None:
+                check_name(condition, resource)
         except Refused as error:
             return created(self._keep_refused(raw, "", error, sender))
         if kind == "batch" and (body.units or body.decisions):

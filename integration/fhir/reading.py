@@ -181,7 +181,8 @@ def _add_taking(rest: Json) -> None:
                 "ECGs as SampledData, alone or in Bundles; other Observations are refused alone "
                 "and passed over in Bundles. The same content again gets the same answer. "
                 "If-None-Exist and ifNoneExist are taken with one identifier, the first of the "
-                "ECG's first resource; a transaction has one ECG with a condition at most."
+                "ECG's first resource, as system|value; a transaction has one ECG with a "
+                "condition at most."
             )
     attached = "ECG files as attachments, in Bundles alone."
     rest["resource"] += [

@@ -76,7 +76,7 @@ class FhirDoor:
             found = await run_in_threadpool(existing, self._store.answers_to, known)
             if found is not None:
                 return _rendered(found, request)
-        reply = await run_in_threadpool(self._intake.answer, body, interaction, sender)
+        reply = await run_in_threadpool(self._intake.answer, body, interaction, sender, known)
         if reply.status == 201:
             return _preferred(reply, request, body)
         return _rendered(reply, request)

@@ -114,8 +114,9 @@ def test_observations_that_are_one_ecg_stand_for_each_other(post, store):
 
 
 @pytest.mark.parametrize("kind", ["batch", "transaction"])
-def test_conditions_that_cannot_be_kept_are_refused(post, store, kind):
-    refused = post(asking(bundle(other(0), type_=kind), "code=1"))
+@pytest.mark.parametrize("condition", ["code=1", "identifier=7", "identifier=urn:other|7"])
+def test_conditions_that_cannot_be_kept_are_refused(post, store, kind, condition):
+    refused = post(asking(bundle(other(0), type_=kind), condition))
     outcome = refused.body["entry"][0]["response"]["outcome"] if kind == "batch" else refused.body
     (issue,) = outcome["issue"]
     assert issue["details"]["text"] == "parameter-unsupported"

@@ -305,6 +305,13 @@ class TestConditionalCreate:
         assert answer.status_code == 412
         assert answer.json()["issue"][0]["code"] == "multiple-matches"
 
+    @pytest.mark.parametrize("condition", ["identifier=3", "identifier=urn:other|3"])
+    def test_one_by_which_it_would_not_be_found_again_is_refused(self, store, condition):
+        answer = post(app_of(store), self.ecg("3"), if_none_exist=condition)
+        assert (answer.status_code, answer.json()["issue"][0]["code"]) == (400, "not-supported")
+        unnamed = observation([component("I", list(range(77)))])
+        assert post(app_of(store), unnamed, if_none_exist=condition).status_code == 400
+
     @pytest.mark.parametrize("condition", ["", "patient=1", "identifier=a&code=b", "identifier="])
     def test_what_is_not_understood_is_refused(self, store, condition):
         answer = post(app_of(store), if_none_exist=condition)
