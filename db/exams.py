@@ -15,6 +15,7 @@ from db.mapping import (
     assessment_row,
     delivery_row,
     exam_of,
+    facts_of,
     patient_key,
     report_row,
     review_of,
@@ -26,6 +27,7 @@ from db.records import (
     LIVE,
     Assessed,
     Exam,
+    ExamFacts,
     ExamState,
     NewAssessment,
 )
@@ -87,6 +89,26 @@ class Exams(Sessions):
             report.issued_at,
             review_of(report),
         )
+
+    def load_findings(self, exam_id: UUID) -> tuple[ExamFacts, Findings]:
+        """Return what was found in an exam, with its episode as it stands now; needs no samples.
+
+        Raises:
+            NotFound: no such exam, or none assessed yet.
+            Corrupt: what is stored of it does not decode.
+        """
+        assessed = (
+            select(ExamRow, AssessmentRow)
+            .join(AssessmentRow, AssessmentRow.exam_id == ExamRow.id)
+            .where(ExamRow.id == exam_id)
+        )
+        with self._reading() as session:
+            found = session.execute(assessed).one_or_none()
+            episode = episode_finding(session, exam_id)
+        if found is None:
+            raise NotFound("not-found", f"exam {exam_id} is not assessed")
+        row, assessment = found
+        return facts_of(row), replace(Findings.from_json(assessment.findings), episode=episode)
 
     def begin_scoring(self, exam_id: UUID) -> Exam | None:
         """Count one more attempt and return the exam; None when it does not wait for scoring.

@@ -10,6 +10,7 @@ from db.records import (
     LIVE,
     DeliveryState,
     Exam,
+    ExamFacts,
     ExamState,
     Lane,
     MessageState,
@@ -156,16 +157,20 @@ def packed_of(waveform: WaveformRow) -> Packed:
 
 def exam_of(row: ExamRow, waveform: WaveformRow) -> Exam:
     """Return an exam; raise NotFound while it is nobody's."""
+    return Exam(**vars(facts_of(row)), ecg=ecg_of(waveform))
+
+
+def facts_of(row: ExamRow) -> ExamFacts:
+    """Return what is stored of an exam besides its samples; raise NotFound while it is nobody's."""
     patient = patient_of(row)
     if patient is None:
         raise NotFound("not-found", f"exam {row.id} is nobody's yet")
-    return Exam(
+    return ExamFacts(
         id=row.id,
         message_id=row.message_id,
         state=row.state,
         reason=row.reason,
         patient=patient,
-        ecg=ecg_of(waveform),
         acquired=row.acquired_at or row.acquired_on,
         placer_order=opened(row.placer_order, row.id),
         filler_order=opened(row.filler_order, row.id),

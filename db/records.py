@@ -224,15 +224,17 @@ class Receipt:
 
 
 @dataclass(frozen=True)
-class Exam:
-    """An exam as stored; `of_stream`: the beginning of an episode, see `streams.Episode`."""
+class ExamFacts:
+    """What is stored of an exam besides its samples.
+
+    `of_stream`: it is the beginning of an episode, see `streams.Episode`.
+    """
 
     id: UUID
     message_id: UUID
     state: ExamState
     reason: str | None
     patient: PatientRef
-    ecg: Ecg = field(repr=False)
     acquired: datetime | date | None
     placer_order: str | None = field(repr=False)
     filler_order: str | None = field(repr=False)
@@ -240,6 +242,13 @@ class Exam:
     attempts: int
     silent: bool = False
     of_stream: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exam(ExamFacts):
+    """An exam as stored."""
+
+    ecg: Ecg = field(repr=False)
 
 
 @dataclass(frozen=True)

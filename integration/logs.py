@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from types import TracebackType
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -33,6 +34,12 @@ def traced(exam_id: UUID) -> Iterator[None]:
         yield
     finally:
         _TRACE.reset(token)
+
+
+@lru_cache(maxsize=1000)
+def error_once(log: logging.Logger, words: str, *told: object) -> None:
+    """Log an error that may be met again and again, every second: once a process."""
+    log.error(words, *told)
 
 
 class PlainFormatter(logging.Formatter):

@@ -17,6 +17,7 @@ from integration.fhir.acknowledging import alerts_of
 from integration.fhir.report import build_report
 from integration.fhir.revision import following
 from integration.fhir.strip import tells_end
+from integration.logs import error_once
 
 _log = logging.getLogger(__name__)
 
@@ -24,8 +25,8 @@ _log = logging.getLogger(__name__)
 def tell_episodes(store: Store, critical: CriticalSettings, now: datetime, limit: int = 50) -> int:
     """Let reports say, once each, that their episode is critical, and that it ended.
 
-    A report that a clinician has decided on stays as it is; so does one that cannot be made anew,
-    because the samples of the onset are gone or do not decode, and it keeps no other waiting.
+    It takes no samples of the onset, which may be gone or damaged. A report that a clinician has
+    decided on stays as it is; so does one that does not decode, and it keeps no other waiting.
 
     Returns:
         How many versions it took.
@@ -37,7 +38,7 @@ def tell_episodes(store: Store, critical: CriticalSettings, now: datetime, limit
         except VersionConflict:  # what another one's version leaves to be told is told next time
             continue
         except (NotFound, Corrupt) as error:
-            _log.error("episode not told id=%s reason=%s", episode.exam_id, error.reason)
+            error_once(_log, "episode not told id=%s reason=%s", episode.exam_id, error.reason)
         if episode.course.ended:
             store.note_end_told(episode.id)
     return told
@@ -53,15 +54,15 @@ def _tell(store: Store, episode: Episode, critical: CriticalSettings, now: datet
     codes = (course.code,) if course.critical and not alerts_of(newest) else ()
     if not codes and (course.ended is None or tells_end(newest.bundle)):
         return False
-    assessed = store.load_assessed(exam_id)
-    bundle = build_report(assessed.exam, assessed.findings, issued=now, critical=codes)
+    exam, findings = store.load_findings(exam_id)
+    bundle = build_report(exam, findings, issued=now, critical=codes)
     new = NewVersion(
         ReportStatus.PRELIMINARY,
         now,
         following(newest.bundle, bundle),
         "worker",
         critical=codes,
-        answer_by=None if assessed.exam.silent else critical.answer_by(now),
+        answer_by=None if exam.silent else critical.answer_by(now),
     )
     store.add_version(exam_id, new, expected=newest.version)
     if codes:

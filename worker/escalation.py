@@ -7,6 +7,7 @@ from db.errors import Corrupt, NotFound, VersionConflict
 from db.store import Store
 from db.versions import NewVersion
 from integration.fhir.revision import escalated
+from integration.logs import error_once
 
 _BATCH = 100
 _log = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ def escalate_once(store: Store, now: datetime) -> int:
         except (VersionConflict, NotFound):
             continue  # answered, or escalated by another worker, just now
         except Corrupt as error:
-            _log.error("critical finding not told again id=%s reason=%s", exam_id, error.reason)
+            words = "critical finding not told again id=%s reason=%s"
+            error_once(_log, words, exam_id, error.reason)
             continue
         done += 1
         _log.warning("critical finding not answered id=%s", exam_id)

@@ -19,7 +19,7 @@ import hashlib
 from datetime import UTC, date, datetime
 from uuid import UUID, uuid5
 
-from db.records import Exam, PatientRef
+from db.records import ExamFacts, PatientRef
 from db.reviews import ReportStatus
 from integration.fhir import codes, wording
 from integration.fhir.alert import CRITICAL, communication
@@ -39,7 +39,7 @@ PDF = "application/pdf"
 
 
 def build_report(
-    exam: Exam, findings: Findings, *, issued: datetime, critical: tuple[str, ...] = ()
+    exam: ExamFacts, findings: Findings, *, issued: datetime, critical: tuple[str, ...] = ()
 ) -> Json:
     """Return the transaction Bundle for one assessed exam.
 
@@ -127,7 +127,7 @@ class _Links:
 
 
 def _diagnostic_report(
-    exam: Exam, findings: Findings, issued: datetime, results: list[Json]
+    exam: ExamFacts, findings: Findings, issued: datetime, results: list[Json]
 ) -> Json:
     title = page_title(ReportStatus.PRELIMINARY)
     report: Json = {
@@ -161,7 +161,7 @@ def _diagnostic_report(
     return report
 
 
-def _orders(exam: Exam) -> list[Json]:
+def _orders(exam: ExamFacts) -> list[Json]:
     """Name the order by each number it has; the filler's is the order's, not this report's."""
     numbers = ((codes.PLACER, exam.placer_order), (codes.FILLER, exam.filler_order))
     return [
@@ -184,7 +184,7 @@ def _conclusion_codes(findings: Findings) -> list[Json]:
     return [{"extension": [_inline_label()], **code} for code in (abnormal, *specific)]
 
 
-def _observations(exam: Exam, findings: Findings, links: _Links) -> dict[str, Json]:
+def _observations(exam: ExamFacts, findings: Findings, links: _Links) -> dict[str, Json]:
     """Slug -> Observation; the same slugs whatever was found, so that readers can rely on them."""
     types = {t.code: t for t in findings.types}
     measured = {
@@ -217,7 +217,7 @@ def _observations(exam: Exam, findings: Findings, links: _Links) -> dict[str, Js
 
 
 def _observation(
-    exam: Exam, links: _Links, slug: str, content: Json, device: str = "device"
+    exam: ExamFacts, links: _Links, slug: str, content: Json, device: str = "device"
 ) -> Json:
     effective = {} if "effectivePeriod" in content else _effective(exam.acquired)
     return {
@@ -285,7 +285,7 @@ def _device(model: ModelIdentity) -> Json:
 
 
 def _provenance(
-    exam: Exam, issued: datetime, links: _Links, targets: list[str], devices: list[str]
+    exam: ExamFacts, issued: datetime, links: _Links, targets: list[str], devices: list[str]
 ) -> Json:
     message = {"identifier": {"system": codes.MESSAGE, "value": str(exam.message_id)}}
     return {

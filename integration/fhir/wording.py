@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from db.records import Exam
+from db.records import ExamFacts
 from db.reviews import ReportStatus, Review
 from model.findings import (
     ABNORMALITY_TYPES,
@@ -72,7 +72,7 @@ def heading(status: ReportStatus) -> str:
     return f"ECG ANALYSIS BY AI - {'WITHDRAWN' if withdrawn else status.upper()}"
 
 
-def page(exam: Exam, findings: Findings, issued: datetime) -> str:
+def page(exam: ExamFacts, findings: Findings, issued: datetime) -> str:
     """Return the report as plain text, without a patient's name or number."""
     lines = [
         heading(ReportStatus.PRELIMINARY),

@@ -4,6 +4,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from db.clinical import Incoming
 from db.errors import NotFound, StoreUnavailable
@@ -215,6 +216,19 @@ class TestLoad:
         found = store.load_assessed(exam_id)
         assert (found.exam.id, found.findings) == (exam_id, new.findings)
         assert found.assessed_at == new.assessed_at
+
+    def test_what_was_found_is_there_without_the_samples(self, store, received, assessment):
+        exam_id = received()
+        with pytest.raises(NotFound, match="not assessed"):
+            store.load_findings(exam_id)
+        new = assessment()
+        store.save_assessment(exam_id, new)
+        whole = store.load_exam(exam_id)
+        with store._writing() as session:
+            session.execute(text("DELETE FROM waveform"))
+        facts, findings = store.load_findings(exam_id)
+        assert findings == new.findings
+        assert vars(facts) | {"ecg": whole.ecg} == vars(whole)
 
     def test_what_is_not_there(self, store):
         with pytest.raises(NotFound, match=f"not-found: no exam {NOBODY}"):

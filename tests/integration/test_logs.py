@@ -2,7 +2,7 @@ import json
 import logging
 from uuid import UUID
 
-from integration.logs import JsonFormatter, PlainFormatter, traced
+from integration.logs import JsonFormatter, PlainFormatter, error_once, traced
 
 
 def line(**fields):
@@ -78,3 +78,10 @@ def test_as_json_an_exceptions_text_is_never_told_and_all_stays_on_one_line():
     told = json.loads(text)
     assert (told["event"], told["fields"]) == ("a\nb", {})
     assert told["exception"][0].strip() == "ValueError"
+
+
+def test_what_is_met_again_and_again_is_logged_once(caplog):
+    log = logging.getLogger("worker.x")
+    for id_ in (UUID(int=7), UUID(int=8), UUID(int=7)):
+        error_once(log, "not told id=%s", id_)
+    assert [record.args[0].int for record in caplog.records] == [7, 8]

@@ -4,12 +4,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import literal_column, text, update
 
 from db.errors import NotFound
 from db.retention import Periods
 from db.reviews import Decision, ReportStatus, Review, Reviewer
-from db.tables import WaveformRow
+from db.tables import ReportRow
 from integration.fhir.acknowledging import alerts_of
 from integration.hl7v2.report import Endpoints, encode_report
 from integration.review import Reviews
@@ -87,20 +87,6 @@ def test_an_episode_keeps_its_onsets_samples_until_its_end_is_told(store):
     assert store.versions_of(exam_id) == ()
 
 
-def test_an_episode_without_its_onsets_samples_keeps_no_other_from_being_told(site, store):
-    own = site(Beating(af=((50, 130),)))
-    (damaged,) = own.watch(0, 120)
-    with store._writing() as session:
-        session.execute(delete(WaveformRow).where(WaveformRow.exam_id == damaged))
-    own.watch(120, 260)
-    own.arrive(FLAT, range(260), patient="P2")
-    (other,) = own.read(260)
-    assert len(store.untold_ends(10)) == 2
-    assert tell_episodes(store, USUAL, at(260)) == 1
-    assert store.untold_ends(10) == ()
-    assert [len(store.versions_of(id_)) for id_ in (damaged, other)] == [1, 2]
-
-
 def test_a_signal_that_is_lost_ends_an_episode_where_it_was_last_seen(site, store):
     own = site(Beating(af=((50, 10_000),)))
     (exam_id,) = own.watch(0, 120)
@@ -168,6 +154,36 @@ def test_a_critical_episode_is_alerted_where_its_ecg_cannot_be_read(site, store)
     assert store.load_exam(exam_id).state == "unscorable"
     assert alerts(store.read_report(exam_id)) == PAUSE
     assert tell_episodes(store, USUAL, at(60)) == 0
+
+
+@pytest.mark.parametrize("lost", ["DELETE FROM waveform", "UPDATE waveform SET encoding = '?'"])
+def test_an_episode_is_told_without_its_onsets_samples(site, store, lost):
+    own = site(GRAVER)
+    (exam_id,) = own.watch(0, 50)
+    with store._writing() as session:
+        session.execute(text(lost))
+    own.watch(50, 80)
+    assert tell_episodes(store, USUAL, at(80)) == 1
+    assert alerts(store.read_report(exam_id)) == PAUSE
+    own.watch(80, 200)
+    assert [tell_episodes(store, USUAL, at(200 + n)) for n in range(2)] == [1, 0]
+    assert "end" in observation(store.read_report(exam_id))["effectivePeriod"]
+
+
+def test_a_report_that_is_damaged_is_logged_once_and_keeps_no_other_waiting(site, store, caplog):
+    own = site(GRAVER)
+    for patient in ("P1", "P2"):
+        own.arrive(FLAT, range(50), patient=patient)
+    damaged, other = own.read(50)
+    with store._writing() as session:
+        garbage = {"bundle": literal_column("x'3f'")}
+        session.execute(update(ReportRow).where(ReportRow.exam_id == damaged).values(garbage))
+    for patient in ("P1", "P2"):
+        own.arrive(FLAT, range(50, 80), patient=patient)
+    own.read(80)
+    assert [tell_episodes(store, USUAL, at(80 + n)) for n in range(3)] == [1, 0, 0]
+    assert alerts(store.read_report(other)) == PAUSE
+    assert caplog.text.count(f"episode not told id={damaged}") == 1
 
 
 def test_what_became_critical_before_it_was_scored_is_one_version(site, store):
@@ -241,7 +257,7 @@ def test_who_is_second_leaves_what_the_first_has_told(site, store, monkeypatch, 
     own = site(GRAVER)
     (exam_id,) = own.watch(0, 50)
     own.watch(50, until)
-    load = store.load_assessed
+    load = store.load_findings
 
     def slow(exam_id):
         seen = load(exam_id)
@@ -249,7 +265,7 @@ def test_who_is_second_leaves_what_the_first_has_told(site, store, monkeypatch, 
         assert tell_episodes(store, USUAL, at(until)) == 1
         return seen
 
-    monkeypatch.setattr(store, "load_assessed", slow)
+    monkeypatch.setattr(store, "load_findings", slow)
     assert tell_episodes(store, USUAL, at(until)) == 0
     assert store.read_report(exam_id).version == 2
     assert alerts(store.read_report(exam_id)) == PAUSE
@@ -261,7 +277,7 @@ def test_an_answer_to_an_alert_does_not_hide_the_end(site, store, monkeypatch):
     (exam_id,) = own.watch(0, 80)
     tell_episodes(store, USUAL, at(80))
     own.watch(80, 200)
-    load = store.load_assessed
+    load = store.load_findings
 
     def slow(exam_id):
         seen = load(exam_id)
@@ -270,7 +286,7 @@ def test_an_answer_to_an_alert_does_not_hide_the_end(site, store, monkeypatch):
         Reviews(store, None).acknowledge(exam_id, alert | {"status": "completed"}, actor="EHR")
         return seen
 
-    monkeypatch.setattr(store, "load_assessed", slow)
+    monkeypatch.setattr(store, "load_findings", slow)
     assert [tell_episodes(store, USUAL, at(200 + n)) for n in range(3)] == [0, 1, 0]
     end = store.read_report(exam_id)
     assert (end.version, alerts(end)) == (4, [("completed", "Pause")])

@@ -54,7 +54,9 @@ def test_what_is_answered_is_not(store, critical):
     assert escalate_once(store, datetime.now(UTC) + 20 * MINUTE) == 0
 
 
-def test_a_report_that_cannot_be_read_keeps_no_other_from_being_told(store, critical, monkeypatch):
+def test_a_report_that_cannot_be_read_is_logged_once_and_keeps_no_other_waiting(
+    store, critical, monkeypatch, caplog
+):
     damaged, read = UUID(int=1), store.read_report
 
     def reading(exam_id):
@@ -66,6 +68,8 @@ def test_a_report_that_cannot_be_read_keeps_no_other_from_being_told(store, crit
     monkeypatch.setattr(store, "unanswered_alerts", lambda *_: (damaged, critical))
     assert escalate_once(store, datetime.now(UTC) + 20 * MINUTE) == 1
     assert store.read_report(critical).version == 2
+    escalate_once(store, datetime.now(UTC) + 20 * MINUTE)
+    assert caplog.text.count(f"critical finding not told again id={damaged}") == 1
 
 
 def test_who_is_second_leaves_it(store, critical, monkeypatch):
