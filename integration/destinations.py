@@ -7,6 +7,7 @@ from uuid import UUID
 
 from db.store import Store
 from integration.config import DestinationSettings
+from integration.deadline import all_within
 from integration.fhir.before import Before, History, before, nothing_before
 from integration.fhir.client import FhirClient
 from integration.fhir.codes import Json
@@ -42,16 +43,23 @@ def open_destination(
         keys: folder of our signing keys.
         exclusively: a lock by name among all workers.
         history: tells what a FHIR server had of a report before.
-        limit_s: for all requests to a FHIR server about one report; the other kinds make one.
+        limit_s: for all that one report takes there.
     """
+    send: Destination
     match settings:
         case FhirDestinationSettings():
             client = fhir_client(settings, keys)
-            return FhirSender(client, settings, exclusively, history, limit_s=limit_s).send
+            send = FhirSender(client, settings, exclusively, history).send
         case OruDestinationSettings():
-            return _oru(settings)
+            send = _oru(settings)
         case KafkaDestinationSettings():
-            return _kafka(settings)
+            send = _kafka(settings, limit_s)
+
+    def send_in_time(bundle: Json) -> str:
+        with all_within(limit_s):
+            return send(bundle)
+
+    return send_in_time
 
 
 def history_of(store: Store, destination: str) -> History:
@@ -87,6 +95,6 @@ def _oru(oru: OruDestinationSettings) -> Destination:
     return connected.send
 
 
-def _kafka(kafka: KafkaDestinationSettings) -> Destination:
-    writer = Writer(client_arguments(kafka), kafka.timeout_s)
+def _kafka(kafka: KafkaDestinationSettings, limit_s: float) -> Destination:
+    writer = Writer(client_arguments(kafka), min(kafka.timeout_s, limit_s))
     return KafkaDestination(writer, kafka.topic, compact=kafka.format == "event").send

@@ -23,12 +23,8 @@ An entry's status counts like the response's own. Proxies and additional certifi
 are taken from the environment (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR), as usual.
 """
 
-import math
 import re
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -37,6 +33,7 @@ import httpx
 import orjson
 from pydantic import SecretStr
 
+from integration.deadline import all_within, left_s
 from integration.errors import ConfigError, Refused, TryLater
 from integration.fhir.codes import Json
 from integration.fhir.profiles import condition_of
@@ -58,17 +55,6 @@ _PATH = re.compile(r"[A-Za-z]+(\.[A-Za-z]+(\[(x|\d{1,3})\])?|\.\d{1,3})*")
 _LOCATION = re.compile(r"(?:^|/)([A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/|$)")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _TAG = re.compile(r'(?:W/)?"[A-Za-z0-9._-]{1,64}"')
-_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)  # of time.monotonic
-
-
-@contextmanager
-def all_within(limit_s: float) -> Iterator[None]:
-    """End every request of a block within so many seconds from its start, or with TryLater."""
-    outer = _deadline.set(time.monotonic() + limit_s)
-    try:
-        yield
-    finally:
-        _deadline.reset(outer)
 
 
 @dataclass(frozen=True)
@@ -209,17 +195,16 @@ class FhirClient:
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> tuple[httpx.Response, bytes]:
-        limit_s = min(self._timeout_s, _deadline.get() - time.monotonic())
-        if limit_s <= 0:
-            raise TryLater("destination-timeout", "its requests before took all the time there is")
-        end = time.monotonic() + limit_s
         try:
-            with self._http.stream(
-                method, url, content=content, headers=headers, timeout=limit_s
-            ) as response:
-                return response, b"".join(self._limited(response, end))
-        except (httpx.ReadTimeout, httpx.WriteTimeout):
-            raise TryLater("destination-timeout", f"no answer within {limit_s:.3g} s") from None
+            with (
+                all_within(self._timeout_s),
+                self._http.stream(
+                    method, url, content=content, headers=headers, timeout=left_s()
+                ) as response,
+            ):
+                return response, b"".join(self._limited(response))
+        except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout):
+            raise TryLater("destination-timeout", "no answer in time") from None
         except httpx.TransportError as error:
             # Its text may hold the URL, and that a password.
             untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
@@ -228,7 +213,7 @@ class FhirClient:
         except httpx.DecodingError:
             raise _invalid("it cannot be decompressed") from None
 
-    def _limited(self, response: httpx.Response, end: float) -> Iterator[bytes]:
+    def _limited(self, response: httpx.Response) -> Iterator[bytes]:
         """Yield the body; httpx limits the wait for a piece, this the whole."""
         size = 0
         for piece in response.iter_bytes():
@@ -237,8 +222,7 @@ class FhirClient:
                 if response.is_error:  # the status has said it all
                     return
                 raise _invalid(f"longer than {self._max_response_bytes} bytes")
-            if time.monotonic() > end:
-                raise TryLater("destination-timeout", "its answer does not end in time")
+            left_s()
             yield piece
 
 

@@ -6,7 +6,6 @@ conditional create is not atomic would get two of it from two first reports. A l
 report is written over the one that we know to be there, see `before`.
 """
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from typing import cast
@@ -14,7 +13,7 @@ from uuid import UUID
 
 from integration.errors import Refused, TryLater
 from integration.fhir.before import Before, History, Standing, matched, matching, nothing_before
-from integration.fhir.client import FhirClient, Place, all_within
+from integration.fhir.client import FhirClient, Place
 from integration.fhir.codes import Json
 from integration.fhir.profiles import condition_of, document, identifier_of, millennium_report
 from integration.fhir.revision import sendable
@@ -35,8 +34,6 @@ class FhirSender:
         settings: FhirDestinationSettings,
         exclusively: Exclusively,
         history: History = nothing_before,
-        *,
-        limit_s: float = math.inf,
     ) -> None:
         """Connect to nothing yet.
 
@@ -45,9 +42,7 @@ class FhirSender:
             settings: of the destination.
             exclusively: a lock by name among all workers.
             history: tells what the server had of a report before.
-            limit_s: for all requests of one report together.
         """
-        self._limit_s = limit_s
         self._client = client
         self._history = history
         self._settings = settings
@@ -71,10 +66,6 @@ class FhirSender:
             StoreUnavailable: the database does not tell what was before, or another worker takes
                 long to create the Device.
         """
-        with all_within(self._limit_s):
-            return self._sent(bundle)
-
-    def _sent(self, bundle: Json) -> str:
         known = self._history(_exam_id(bundle))
         try:
             return self._send(bundle, known.standing)

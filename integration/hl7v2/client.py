@@ -5,10 +5,12 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Self
 
+from integration.deadline import all_within, left_s
 from integration.hl7v2.framing import Frame, Framer, frame
 
 _MAX_ANSWER_BYTES = 1024 * 1024
 _READ_BYTES = 64 * 1024
+_ADDRESSES = 3  # that a name may have: they are tried one after the other
 
 
 class MllpClient:
@@ -22,19 +24,21 @@ class MllpClient:
         Args:
             host: name or address.
             port: of the listener.
-            timeout_s: for the connection, and for each step of an exchange.
+            timeout_s: for the connection, and for each exchange, as a whole.
             tls: as `integration.security.tls.client_context` makes it; None: plain text.
 
         Raises:
             OSError: no connection, or none that is secure.
         """
-        self._socket = socket.create_connection((host, port), timeout_s)
-        if tls is not None:
-            try:
-                self._socket = tls.wrap_socket(self._socket, server_hostname=host)
-            except OSError:
-                self._socket.close()
-                raise
+        self._timeout_s = timeout_s
+        with all_within(timeout_s):
+            self._socket = socket.create_connection((host, port), left_s() / _ADDRESSES)
+            if tls is not None:
+                try:
+                    self._socket = tls.wrap_socket(self._in_time(), server_hostname=host)
+                except OSError:
+                    self._socket.close()
+                    raise
         self._framer = Framer(_MAX_ANSWER_BYTES)
 
     def exchange(self, payload: bytes) -> bytes:
@@ -44,12 +48,20 @@ class MllpClient:
             OSError: the connection broke, or nothing came in time. An answer may then still come,
                 so the connection is of no further use.
         """
-        self._socket.sendall(frame(payload))
-        while data := self._socket.recv(_READ_BYTES):
-            for received in self._framer.feed(data):
-                if isinstance(received, Frame):
-                    return received.payload
+        rest = memoryview(frame(payload))
+        with all_within(self._timeout_s):
+            while rest:
+                rest = rest[self._in_time().send(rest) :]
+            while data := self._in_time().recv(_READ_BYTES):
+                for received in self._framer.feed(data):
+                    if isinstance(received, Frame):
+                        return received.payload
         raise ConnectionError("the listener closed the connection without an answer")
+
+    def _in_time(self) -> socket.socket:
+        """Return the socket; its next step ends in time, or with TimeoutError."""
+        self._socket.settimeout(left_s())
+        return self._socket
 
     def close(self) -> None:
         """Close the connection."""

@@ -98,7 +98,7 @@ class OruDestinationSettings(Section):
     kind: Literal["oru"] = Field(description="what the destination speaks")
     host: str = Field(min_length=1, description="its name or address")
     port: int = Field(2575, ge=1, le=65_535, description="its port")
-    timeout_s: float = Field(30.0, gt=0, description="for one answer")
+    timeout_s: float = Field(30.0, gt=0, description="for one message and its answer")
     sending_application: str = Field("HISBUNDLE", description="MSH-3")
     sending_facility: str = Field("", description="MSH-4")
     receiving_application: str = Field("", description="MSH-5")

@@ -1,7 +1,6 @@
 """Every style against sekmet-fhir."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from integration.errors import Refused, TryLater
+from integration.errors import Refused
 from integration.fhir.before import Before, Standing, nothing_before
 from integration.fhir.client import FhirClient
 from integration.fhir.report import attach_page, build_report
@@ -19,7 +18,6 @@ from integration.fhir.sending import FhirSender
 from integration.fhir.settings import FhirDestinationSettings
 from model.findings import ModelIdentity
 from tests.patience import PATIENCE_S
-from tests.scripted_server import scripted_server
 
 SYSTEMS = {"ST-ELSEWHERE": "urn:oid:1.2.3.4.5.1"}
 
@@ -152,25 +150,6 @@ def test_a_device_is_looked_after_once_a_process(sender, bundle, one_at_a_time, 
     for _ in range(3):
         one.send(bundle)
     assert len(one_at_a_time.seen) == 1
-
-
-def test_all_requests_of_a_report_have_one_deadline(bundle, one_at_a_time):
-    asked = []
-
-    def slow(path, _):
-        asked.append(path)
-        time.sleep(0.2)
-        return 201, {"Location": f"{path}/{len(asked)}"}, {}
-
-    with scripted_server(slow) as url:
-        settings = FhirDestinationSettings(kind="fhir", base_url=url, style="single")
-        client = FhirClient(url)
-        one = FhirSender(client, settings, one_at_a_time, limit_s=0.5)
-        for _ in range(2):  # each has its own
-            with pytest.raises(TryLater, match="destination-timeout"):
-                one.send(bundle)
-        client.close()
-    assert 2 <= len(asked) <= 6
 
 
 def test_a_document_alone(sender, bundle, new_exam, fhir_server):

@@ -1,6 +1,8 @@
 import socket
 import ssl
 import threading
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -14,7 +16,7 @@ def peer(*replies, read=1000):
     got = []
 
     def serve():
-        with listening, listening.accept()[0] as connection:
+        with listening, listening.accept()[0] as connection, suppress(ConnectionError):
             for reply in replies:
                 got.append(connection.recv(read))
                 for piece in reply:
@@ -58,6 +60,32 @@ def test_a_listener_that_says_nothing():
         pytest.raises(TimeoutError),
     ):
         client.exchange(b"M1")
+
+
+def test_an_answer_that_does_not_end():
+    noise = (time.sleep(0.02) or b"." for _ in range(100))
+    port, _, thread = peer(noise)
+    with MllpClient("127.0.0.1", port, timeout_s=0.2) as client, pytest.raises(TimeoutError):
+        client.exchange(b"M1")
+    thread.join()
+
+
+def test_a_message_that_nobody_reads():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        MllpClient("127.0.0.1", silent.getsockname()[1], timeout_s=0.05) as client,
+        pytest.raises(TimeoutError),
+    ):
+        client.exchange(bytes(2**24))
+
+
+def test_all_addresses_of_a_name_take_no_longer_than_one(silent_port, monkeypatch):
+    found = socket.getaddrinfo("127.0.0.1", silent_port, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found * 3)
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        MllpClient("many", silent_port, timeout_s=0.6)
+    assert time.monotonic() - start < 1.2
 
 
 def test_nobody_there(closed_port):

@@ -1,11 +1,16 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from kafka.errors import KafkaError, MessageSizeTooLargeError
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from integration.cli.local_kafka import LocalBroker
 from integration.kafka import writer
 from integration.kafka.connection import client_arguments
 from integration.kafka.writer import Writer
 from tests.kafka_broker import Cluster
+from tests.patience import PATIENCE_S
 from tests.ports import free_port
 
 
@@ -38,6 +43,59 @@ def test_after_a_failure_the_next_record_connects_anew(tmp_path):
         own.close()
     finally:
         broker.stop()
+
+
+class Slow:
+    """A producer that takes all the time that it is given, for each step."""
+
+    def __init__(self, **given):
+        self.given = given
+        time.sleep(given["bootstrap_timeout_ms"] / 1000)
+
+    def send(self, *_, **__):
+        time.sleep(self.given["max_block_ms"] / 1000)
+        return self
+
+    def get(self, timeout):
+        time.sleep(timeout)
+        raise KafkaTimeoutError
+
+    def close(self, timeout):
+        pass
+
+
+def test_all_steps_end_in_time_together(monkeypatch):
+    monkeypatch.setattr(writer, "KafkaProducer", Slow)
+    own = Writer({"bootstrap_timeout_ms": 10_000}, 0.8)
+    start = time.monotonic()
+    with pytest.raises(KafkaTimeoutError):
+        own.write("t", b"k", b"v", [])
+    assert 0.7 < time.monotonic() - start < 1.5
+
+
+def test_who_connects_keeps_no_other_waiting_for_longer(monkeypatch):
+    going_on, closed = threading.Event(), threading.Event()
+
+    class Stuck(Slow):
+        def __init__(self, **_):
+            going_on.wait()
+
+        def close(self, timeout):
+            closed.set()
+
+    monkeypatch.setattr(writer, "KafkaProducer", Stuck)
+    own = Writer({}, 0.4)
+
+    def write(_):
+        with pytest.raises(KafkaTimeoutError, match="no connection"):
+            own.write("t", b"k", b"v", [])
+
+    start = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert time.monotonic() - start < 1
+    going_on.set()
+    assert closed.wait(PATIENCE_S)  # nobody waits for it any more
 
 
 def test_what_is_too_large_leaves_the_connection_alone(kafka_cluster, monkeypatch):
