@@ -148,23 +148,54 @@ class Audit(Sessions):
         Args:
             kept_head: a head that was noted elsewhere: the chain has to hold it.
         """
+        while True:
+            first = self._first_number()
+            told = self._walk(kept_head)
+            if told.fault != "missing" or self._first_number() == first:
+                return told
+            # Entries were pruned while it walked: it begins anew, where the chain does now.
+
+    def _first_number(self) -> int | None:
+        with self._reading() as session:
+            return session.scalar(select(func.min(AuditRow.number)))
+
+    def _walk(self, kept_head: tuple[int, str] | None) -> Verification:
         number, head, entries = 0, GENESIS, 0
         seen = kept_head is None or kept_head == (0, GENESIS)
         with self._reading() as session:
             unsealed = session.scalars(select(func.count()).where(AuditRow.number.is_(None))).one()
-            for row in self._sealed():
-                entries += 1
-                fault = _fault(session, row, number, head)
-                if fault:
-                    return Verification(entries, (number, head), unsealed, number + 1, fault)
-                number, head = int(row.number or 0), str(row.sha256)
-                seen = seen or (number, head) == kept_head
+        for row in self._sealed():
+            entries += 1
+            if fault := self._fault(row, number, head):
+                return Verification(entries, (number, head), unsealed, number + 1, fault)
+            number, head = int(row.number or 0), str(row.sha256)
+            seen = seen or (number, head) == kept_head
         if not seen and kept_head is not None:
             cut = kept_head[0] > number
             fault = "cut-off" if cut else "other-head"
             at = number + 1 if cut else kept_head[0]
             return Verification(entries, (number, head), unsealed, at, fault)
         return Verification(entries, (number, head), unsealed)
+
+    def _fault(self, row: AuditRow, number: int, head: str) -> str | None:
+        """Return what is wrong with the entry after number `number`, whose hash is `head`."""
+        begins_later = number == 0 and row.number != 1
+        if begins_later:
+            if not self._pruned(int(row.number or 0) - 1, str(row.previous)):
+                return "missing"
+        elif row.number != number + 1:
+            return "missing"
+        elif row.previous != head:
+            return "changed"
+        sound = row.sha256 == _hash(row, int(row.number or 0), str(row.previous))
+        return None if sound else "changed"
+
+    def _pruned(self, through: int, sha256: str) -> bool:
+        """Whether an entry says that all up to `through` were removed."""
+        told = select(AuditRow.content).where(AuditRow.kind == AuditKind.PRUNED)
+        with self._reading() as session:
+            contents = [json.loads(content) for content in session.scalars(told)]
+        return any((c["through"], c["sha256"]) == (through, sha256) for c in contents)
 
     def audit_entries(
         self,
@@ -240,28 +271,6 @@ class Audit(Sessions):
                 return
             yield from rows
             after = rows[-1].number or 0
-
-
-def _fault(session: Session, row: AuditRow, number: int, head: str) -> str | None:
-    """Return what is wrong with the entry after number `number`, whose hash is `head`."""
-    begins_later = number == 0 and row.number != 1
-    if begins_later:
-        if not _pruned(session, int(row.number or 0) - 1, str(row.previous)):
-            return "missing"
-    elif row.number != number + 1:
-        return "missing"
-    elif row.previous != head:
-        return "changed"
-    return None if row.sha256 == _hash(row, int(row.number or 0), str(row.previous)) else "changed"
-
-
-def _pruned(session: Session, through: int, sha256: str) -> bool:
-    """Whether an entry says that all up to `through` were removed."""
-    told = session.scalars(select(AuditRow.content).where(AuditRow.kind == AuditKind.PRUNED))
-    return any(
-        (found["through"], found["sha256"]) == (through, sha256)
-        for found in (json.loads(content) for content in told)
-    )
 
 
 def _head(session: Session) -> tuple[int, str]:

@@ -128,6 +128,25 @@ def test_of_pruning_everything_the_head_stays(log):
     assert log.verify_audit(kept_head=head).broken_at is None
 
 
+@pytest.mark.parametrize("looks", [0, 1])
+def test_pruning_under_a_walk_is_no_fault(log, monkeypatch, looks):
+    """It comes before the first page is read, or before the second."""
+    monkeypatch.setattr("db.audit._PAGE", 2)
+    walk, pages = log._sealed, []
+
+    def sealed(*conditions):
+        rows = walk(*conditions)
+        for _ in range(2 * looks):
+            yield next(rows)
+        if not pages:
+            pages.append(log.prune_audit(NOW + timedelta(days=3), "retention", NOW))
+        yield from rows
+
+    monkeypatch.setattr(log, "_sealed", sealed)
+    told = log.verify_audit()
+    assert (told.fault, told.entries, pages) == (None, 2, [3])
+
+
 def test_entries_are_found_by_time_and_exam(log):
     record(log, 9, AuditKind.ACCESS, exam_id=None)
     log.seal_audit()
