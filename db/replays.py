@@ -5,6 +5,7 @@ is, so that it goes on there after a pause, a kill or a cancelled terminal. What
 subject has the effect of being done once, however often.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, undefer
 
 from db.audit import AuditEntry, AuditKind, add_entry
@@ -24,7 +25,7 @@ from db.records import DeliveryState, ExamState, MessageState
 from db.sealed import Sealed
 from db.sessions import Sessions
 from db.tables import DeliveryRow, ExamRow, MessageRow, WaveformRow
-from db.upkeep_tables import ReplayRow
+from db.upkeep_tables import AuditRow, ReplayRow
 
 
 class Stage(StrEnum):
@@ -61,7 +62,7 @@ class Replay:
     """One replay.
 
     Attributes:
-        filter: as it was written.
+        filter: as it was written, or what may be told of it.
         stage: the step.
         actor: who asked for it.
         matched: subjects when it began.
@@ -178,13 +179,24 @@ class Replays(Sessions):
             row = session.get(ReplayRow, replay_id)
         if row is None:
             raise NotFound("not-found", f"no replay {replay_id}")
-        return _replay(row)
+        return _replay(row, row.filter.open(row.id))
 
     def replays(self, limit: int) -> tuple[Replay, ...]:
-        """Return the latest replays, newest first."""
-        newest = select(ReplayRow).order_by(ReplayRow.created_at.desc()).limit(limit)
+        """Return the latest replays, newest first; no patient data is read.
+
+        Of a filter it is told what the audit log tells, nothing where that was pruned.
+        """
+        columns = [getattr(ReplayRow, name) for name in _OPEN]
+        newest = select(*columns).order_by(ReplayRow.created_at.desc()).limit(limit)
         with self._reading() as session:
-            return tuple(_replay(row) for row in session.scalars(newest))
+            rows = session.execute(newest).all()
+            begun = select(AuditRow.content).where(
+                AuditRow.at.in_([row.created_at for row in rows]),
+                AuditRow.kind == AuditKind.OPERATION,
+            )
+            told = [json.loads(content) for content in session.scalars(begun)]
+        filters = {one["replay"]: one["filter"] for one in told if "replay" in one}
+        return tuple(_replay(row, filters.get(str(row.id), "")) for row in rows)
 
     def note_progress(
         self, replay_id: UUID, cursor: UUID, *, succeeded: int, failed: int
@@ -292,13 +304,10 @@ def _undelivered() -> ColumnElement[bool]:
 
 
 _COLUMNS = tuple(Replay.__dataclass_fields__)
+_OPEN = tuple(name for name in _COLUMNS if name != "filter")
 
 
-def _replay(row: ReplayRow) -> Replay:
-    values: dict[str, Any] = {name: getattr(row, name) for name in _COLUMNS}
-    read = {
-        "filter": row.filter.open(row.id),
-        "stage": Stage(row.stage),
-        "state": ReplayState(row.state),
-    }
+def _replay(row: ReplayRow | Row[Any], filter_: str) -> Replay:
+    values: dict[str, Any] = {name: getattr(row, name) for name in _OPEN}
+    read = {"filter": filter_, "stage": Stage(row.stage), "state": ReplayState(row.state)}
     return Replay(**values | read)

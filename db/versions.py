@@ -24,6 +24,7 @@ from db.reviews import ReportStatus, Review
 from db.sealed import Sealed, opened, row_id, sealed
 from db.sessions import Sessions
 from db.tables import DeliveryRow, ExamRow, ReportRow
+from db.upkeep_tables import AuditRow
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,20 @@ class NewVersion:
     acknowledged_by: str | None = None
     critical: tuple[str, ...] = ()
     answer_by: datetime | None = None
+
+
+@dataclass(frozen=True)
+class VersionSummary:
+    """A version without what it says.
+
+    Attributes:
+        reviewer: who decided, as the audit log names them; None: nobody did, or it tells no more.
+    """
+
+    version: int
+    status: ReportStatus
+    issued_at: datetime
+    reviewer: str | None
 
 
 class Versions(Sessions):
@@ -115,6 +130,19 @@ class Versions(Sessions):
         )
         with self._reading() as session:
             return tuple(stored_report(row) for row in session.scalars(wanted))
+
+    def version_summaries(self, exam_id: UUID) -> tuple[VersionSummary, ...]:
+        """Return the versions of a report, the oldest first; no patient data is read."""
+        columns = (ReportRow.version, ReportRow.status, ReportRow.issued_at)
+        wanted = select(*columns).where(ReportRow.exam_id == exam_id).order_by(ReportRow.version)
+        told = select(AuditRow.content).where(
+            AuditRow.exam_id == exam_id, AuditRow.kind == AuditKind.CONFIRMATION
+        )
+        with self._reading() as session:
+            rows = session.execute(wanted).all()
+            decisions = [json.loads(content) for content in session.scalars(told)]
+        reviewers = {decision["version"]: decision["reviewer"] for decision in decisions}
+        return tuple(VersionSummary(*row, reviewers.get(row.version)) for row in rows)
 
 
 def _lock(session: Session, exam_id: UUID) -> None:

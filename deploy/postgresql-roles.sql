@@ -18,7 +18,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC;
 
 -- Viewers: states, counts, the audit log; of tables that name patients only the columns that do not.
 -- They write audit entries, because what a command refuses them is told there; they seal and change none.
--- `replay list`, `report show` and `retention show` and `holds` read what may name patients: those take an operator's login.
+-- `retention show` looks for ECGs of held patients by their numbers: it takes an operator's login.
 GRANT SELECT ON alembic_version, alert, assessment, audit, circuit, delivery, discard, encryption_key, fhir_cursor,
     fhir_seen, fhir_source, fhir_subscription, import_run, model_stop, stream_window TO hisbundle_viewer;
 GRANT INSERT ON audit TO hisbundle_viewer;
@@ -28,6 +28,10 @@ GRANT SELECT (id, protocol, sender, control_id, state, reason, received_at, orig
 GRANT SELECT (id, message_id, ordinal, state, reason, acquired_at, acquired_on, received_at,
     rung_at, attempts, priority, silent) ON exam TO hisbundle_viewer;
 GRANT SELECT (id, message_id, sender, sampling_rate_hz, state, heard_at, watermark) ON stream TO hisbundle_viewer;
+GRANT SELECT (exam_id, version, status, issued_at) ON report TO hisbundle_viewer;
+GRANT SELECT (id, created_at, actor, stage, state, matched, succeeded, failed, cursor, finished_at)
+    ON replay TO hisbundle_viewer;
+GRANT SELECT (id, at, actor, why, exam_id) ON hold TO hisbundle_viewer;
 GRANT SELECT (exam_id) ON waveform TO hisbundle_viewer;  -- whether an ECG still has its samples
 
 -- Operators: read all, write what replays, imports and reviews write; delete nothing but a model's

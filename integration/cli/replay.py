@@ -142,7 +142,7 @@ def list_(*, last: int, as_json: bool) -> None:
             f"{one.created_at:%Y-%m-%d %H:%M}",
             one.actor,
             one.stage,
-            nameless(one.filter),
+            one.filter,
             one.state,
             *(str(n) for n in (one.matched, one.succeeded, one.failed)),
         )

@@ -33,7 +33,7 @@ def report() -> None:
 def show(*, ecg: UUID, as_json: bool) -> None:
     """Show the versions of a report: status, when, who; no patient data."""
     with opened() as (_, store):
-        versions = store.versions_of(ecg)
+        versions = store.version_summaries(ecg)
         ends = store.deliveries_of(ecg)
     if not versions:
         raise click.ClickException("there is no report with this id")
@@ -42,10 +42,10 @@ def show(*, ecg: UUID, as_json: bool) -> None:
             "version": version.version,
             "status": version.status,
             "at": version.issued_at.isoformat(" ", "seconds"),
-            "by": version.review.reviewer.key if version.review else None,
+            "by": version.reviewer,
             "sent": {e.destination: e.state for e in ends if e.version == version.version},
         }
-        for version in reversed(versions)
+        for version in versions
     ]
     click.echo(json.dumps(told) if as_json else "\n".join(map(_line, told)))
 

@@ -14,6 +14,7 @@ from db.records import Bed, MessageState, PatientRef
 from db.replays import Replay, ReplayState, Stage
 from db.retention import Hold, Periods
 from db.store import Store
+from db.upkeep_tables import HoldRow
 from tests.db.conftest import BOTH, NOW
 
 A, B = Key("a", b"\1" * 32), Key("b", b"\2" * 32)
@@ -95,13 +96,18 @@ def as_text(value):
     return value.decode("latin-1") if isinstance(value, bytes) else repr(value)
 
 
+def holds(store):
+    with store._reading() as session:
+        return session.scalars(select(HoldRow)).all()
+
+
 def everything_is_read(store, exam_id):
     exam = store.load_exam(exam_id)
     assert (exam.patient, exam.placer_order, exam.filler_order) == (WHO, CANARY, CANARY)
     assert CANARY.encode() in store.message_raw(exam.message_id)
     assert store.read_report(exam_id).bundle["patient"] == CANARY
     assert store.results_of_exam(exam_id)[0].statements == (CANARY,)
-    assert [h.patient_identifier for h in store.holds()] == [CANARY]
+    assert [row.patient_identifier.open(row.id) for row in holds(store)] == [CANARY]
     assert store.replay(exam_id).filter == f"patient:{CANARY}"
     assert store.search_reports(identifier=CANARY, authority=CANARY)[0] >= 1
     assert store.count_exams(parse_filter(f"patient:{CANARY} order:{CANARY}")) >= 1

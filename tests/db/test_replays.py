@@ -3,7 +3,7 @@ from uuid import UUID
 
 import pytest
 
-from db.audit import AuditKind
+from db.audit import AuditEntry, AuditKind
 from db.clinical import Incoming
 from db.errors import NotFound
 from db.filters import parse_filter
@@ -124,3 +124,15 @@ def test_a_replay_is_recorded_with_who_what_and_how_far(store):
     (entry,) = store.audit_entries()
     assert (entry.entry.kind, entry.entry.actor) == (AuditKind.OPERATION, "admin")
     assert entry.entry.content["filter"] == "state:failed"
+
+
+def test_in_the_list_filters_are_told_as_the_audit_log_does(store):
+    naming = replay(filter="patient:ZZCANARY state:failed")
+    store.begin_replay(naming)
+    assert store.replay(naming.id) == naming
+    (listed,) = store.replays(10)
+    assert listed == replay(filter="patient:... state:failed")
+    store.record_audit(AuditEntry(AuditKind.ACCESS, LATER, "x", None, {}))
+    store.seal_audit()
+    store.prune_audit(LATER, "retention", LATER)
+    assert store.replays(10) == (replay(filter=""),)

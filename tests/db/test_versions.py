@@ -9,7 +9,7 @@ from db.audit import AuditKind
 from db.errors import NotFound, VersionConflict
 from db.records import DeliveryState, ExamState
 from db.reviews import Decision, ReportStatus, Review, Reviewer
-from db.versions import NewVersion
+from db.versions import NewVersion, VersionSummary
 
 NOW = datetime(2026, 3, 1, 12, 5, tzinfo=UTC)  # after `assessment` assesses
 MINUTE = timedelta(minutes=1)
@@ -61,6 +61,19 @@ class TestVersions:
         ]
         assert kept[2] == first == store.read_version(exam_id, 1)
         assert store.read_version(exam_id, 3) == kept[0]
+
+    def test_who_decided_is_listed_as_the_audit_log_tells_it(self, store, reported):
+        exam_id, _ = reported()
+        other, _ = reported(control_id="2")
+        store.add_version(exam_id, version(review=None), expected=1)
+        store.add_version(exam_id, version("corrected"), expected=2)
+        store.add_version(other, version(), expected=1)
+        assessed_at = store.read_version(exam_id, 1).issued_at
+        assert store.version_summaries(exam_id) == (
+            VersionSummary(1, ReportStatus.PRELIMINARY, assessed_at, None),
+            VersionSummary(2, ReportStatus.FINAL, NOW, None),
+            VersionSummary(3, ReportStatus.CORRECTED, NOW, "Practitioner/7"),
+        )
 
     def test_what_is_not_there(self, store, received):
         exam_id = received()

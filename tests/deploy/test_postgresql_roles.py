@@ -1,8 +1,12 @@
 """The roles of deploy/postgresql-roles.sql, on a real server: what each may and may not."""
 
+import json
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
+import numpy as np
 import psycopg
 import pytest
 from click.testing import CliRunner
@@ -15,11 +19,16 @@ from db.clinical import Incoming
 from db.errors import StoreUnavailable
 from db.filters import parse_filter
 from db.migrate import upgrade
-from db.records import MessageState, NewMessage
-from db.replays import Stage
+from db.records import MessageState, NewAssessment, NewExam, NewMessage, PatientRef
+from db.replays import Replay, ReplayState, Stage
+from db.retention import Hold
+from db.reviews import Decision, ReportStatus, Review, Reviewer
 from db.store import Store
+from db.versions import NewVersion
 from integration.cli import cli
 from integration.security import roles
+from model.ecg import Ecg
+from model.findings import Findings, ModelIdentity, Quality
 from tests.databases import postgres_database
 
 SQL = Path(__file__).parents[2] / "deploy" / "postgresql-roles.sql"
@@ -67,6 +76,9 @@ def allowed(url, statement):
         ("SELECT patient_token FROM exam", "operator admin"),
         ("SELECT bundle FROM report", "operator admin"),
         ("SELECT samples FROM waveform", "operator admin"),
+        ("SELECT review FROM report", "operator admin"),
+        ("SELECT filter FROM replay", "operator admin"),
+        ("SELECT patient_identifier FROM hold", "operator admin"),
         ("UPDATE exam SET state = 'received'", "operator admin"),
         ("UPDATE audit SET content = ''", "admin"),
         ("DELETE FROM message", "admin"),
@@ -138,6 +150,35 @@ def test_a_viewer_runs(as_viewer, owners_url, command):
     owner.close()
     done = as_viewer(command)
     assert done.exit_code == 0, done.exception
+
+
+@pytest.fixture
+def ecg(owners_url):
+    """Id of an ECG, held, with a decision on its report and a replay of what belongs to it."""
+    with closing(Store.open(owners_url)) as owner:
+        message = NewMessage.whole("mllp", "CART", "8", b"MSH|", NOW)
+        new = NewExam(PatientRef("ZZCANARY"), Ecg(np.zeros((1, 500), np.float32), ("II",), 500.0))
+        (id_,) = owner.accept(Incoming(message, MessageState.ACCEPTED, None, b"AA", [new])).exam_ids
+        findings = Findings(Quality("good"), ModelIdentity("resting", "1", "ab" * 32))
+        owner.save_assessment(id_, NewAssessment(findings, NOW, {"resourceType": "Bundle"}))
+        review = Review(Decision.CONFIRM, Reviewer(value="DR1"), NOW, "ZZCANARY")
+        owner.add_version(id_, NewVersion(ReportStatus.FINAL, NOW, {}, "ehr", review), expected=1)
+        owner.add_hold(Hold(UUID(int=1), NOW, "admin", "case 12", "ZZCANARY", None))
+        told = (ReplayState.DONE, 0, 0, 0, None, NOW)
+        owner.begin_replay(
+            Replay(UUID(int=1), NOW, "admin", "patient:ZZCANARY", Stage.SCORE, *told)
+        )
+    return id_
+
+
+def test_a_viewer_sees_what_names_no_patient(as_viewer, ecg, monkeypatch):
+    commands = ("replay list --json", f"report show {ecg}", "retention holds")
+    replays, versions, holds = (as_viewer(command).output for command in commands)
+    assert json.loads(replays)[0]["filter"] == "patient:..."
+    assert versions.splitlines()[1].startswith("2  final  2026-03-01 12:00:00+00:00 by DR1")
+    assert holds.split()[-4:] == ["case", "12", "a", "patient"]
+    monkeypatch.setenv("HISBUNDLE_RETENTION__WAVEFORMS_DAYS", "1")
+    assert "InsufficientPrivilege" in str(as_viewer("retention show").exception)
 
 
 def test_what_a_viewer_is_refused_is_in_the_audit_log(as_viewer, owners_url, monkeypatch):
