@@ -7,7 +7,7 @@ raises it; what happens to exams happens to it: assessment, report, deliveries.
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from sqlalchemy import Select, and_, delete, exists, insert, select, update
+from sqlalchemy import Select, and_, delete, exists, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from db.chunks import stream_of
@@ -35,8 +35,14 @@ class Episodes(Sessions):
             return episode_finding(session, exam_id)
 
     def unalerted_episodes(self, limit: int) -> tuple[Episode, ...]:
-        """Return critical episodes without an alert, on which no clinician has decided."""
-        alerted = exists().where(AlertRow.exam_id == EpisodeRow.exam_id)
+        """Return critical episodes without an alert, on which no clinician has decided.
+
+        What else is critical in their ECGs may have one.
+        """
+        told = literal(",") + AlertRow.codes + ","
+        alerted = exists().where(
+            AlertRow.exam_id == EpisodeRow.exam_id, told.contains("," + EpisodeRow.code + ",")
+        )
         undecided = ReportRow.status == ReportStatus.PRELIMINARY
         return self._episodes(_reported().where(EpisodeRow.critical, ~alerted, undecided), limit)
 

@@ -130,15 +130,23 @@ class Oversight(Sessions):
 def raise_alert(
     session: Session, exam_id: UUID, codes: tuple[str, ...], now: datetime, due_at: datetime | None
 ) -> None:
-    """Note critical findings; without a time for an answer nobody is asked for one."""
-    answered_at = now if due_at is None else None
-    session.add(
+    """Note critical findings; without a time for an answer nobody is asked for one.
+
+    What was found before and waits for an answer is escalated no later because of them.
+    """
+    former = session.get(AlertRow, exam_id)
+    if former is not None:
+        codes = (former.codes, *codes)
+        if due_at and former.answered_at is None and former.escalated_at is None:
+            due_at = min(due_at, former.due_at)
+    session.merge(
         AlertRow(
             exam_id=exam_id,
             codes=",".join(codes),
             raised_at=now,
             due_at=due_at or now,
-            answered_at=answered_at,
+            answered_at=now if due_at is None else None,
+            escalated_at=None,
         )
     )
 

@@ -39,6 +39,7 @@ class NewVersion:
         review: the decision it rests on, if it rests on one.
         escalates: whether it is made because nobody answered a critical finding.
         acknowledged_by: who answered a critical finding, where it is made because somebody did.
+        still_asks: whether another one of its critical findings waits for an answer even then.
         critical: codes of findings that somebody has to be told of at once, and was not before.
         answer_by: until when a clinician has to decide because of them, or None.
     """
@@ -50,6 +51,7 @@ class NewVersion:
     review: Review | None = None
     escalates: bool = False
     acknowledged_by: str | None = None
+    still_asks: bool = False
     critical: tuple[str, ...] = ()
     answer_by: datetime | None = None
 
@@ -104,7 +106,7 @@ class Versions(Sessions):
             ids = _pass_on(session, exam_id, number, new.issued_at)
             if new.critical:
                 raise_alert(session, exam_id, new.critical, new.issued_at, new.answer_by)
-            if new.review or new.acknowledged_by:
+            if new.review or (new.acknowledged_by and not new.still_asks):
                 answer_alert(session, exam_id, new.issued_at)
             if new.escalates:
                 escalate_alert(session, exam_id, new.issued_at)

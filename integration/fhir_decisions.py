@@ -60,7 +60,7 @@ class Decisions:
     def take(self, entries: Sequence[Entry], sender: Origin) -> dict[int, Json]:
         """Decide all of these or none: they have to be about one report.
 
-        A decision on the report answers its alerts, and who answers one has answered all.
+        A decision on the report answers its alerts.
 
         Returns:
             `Bundle.entry.response` by the `id` of the entry's resource.
@@ -80,23 +80,25 @@ class Decisions:
         if stray is not None:
             detail = "one report is decided on at once; a batch takes several"
             raise stray.resource.refusal("decision-malformed", detail)
-        response = self._taken(self._reviews, [*reports, *entries][0], sender)
+        response = self._taken(self._reviews, reports or entries, sender)
         return {id(entry.resource.value): response for entry in entries}
 
-    def _taken(self, reviews: Reviews, entry: Entry, sender: Origin) -> Json:
+    def _taken(self, reviews: Reviews, entries: Sequence[Entry], sender: Origin) -> Json:
+        """Take one report, or the alerts of one."""
+        entry, exam_id = entries[0], _exam_id(entries[0])
         resource = entry.resource
         if not sender.may(entry.kind):
             detail = f"no scope of the token gives system/{entry.kind}.u"
             raise resource.refusal("decision-not-allowed", detail)
-        decide = reviews.amend if entry.kind == "DiagnosticReport" else reviews.acknowledge
+        actor = sender.name or "http"
         tag = entry.request.text("ifMatch") if entry.request else ""
         try:
-            report = decide(
-                _exam_id(entry),
-                resource.value,
-                actor=sender.name or "http",
-                expected=version_in(tag or "*"),
-            )
+            expected = version_in(tag or "*")
+            if entry.kind == "DiagnosticReport":
+                report = reviews.amend(exam_id, resource.value, actor=actor, expected=expected)
+            else:
+                alerts = [one.resource.value for one in entries]
+                report = reviews.acknowledge(exam_id, *alerts, actor=actor, expected=expected)
         except Refused as error:
             place = error.expression.removeprefix(entry.kind)
             expression = f"{resource.path}{place}"

@@ -18,7 +18,7 @@ from db.reviews import Decision, Review, status_after
 from db.store import Store
 from db.versions import NewVersion
 from integration.errors import Refused
-from integration.fhir.acknowledging import acknowledgement_in
+from integration.fhir.acknowledging import acknowledgement_in, is_open
 from integration.fhir.amending import amending_review
 from integration.fhir.codes import Json
 from integration.fhir.revision import after_answer, revised
@@ -84,13 +84,13 @@ class Reviews:
         return self._raced(exam_id, decide, expected)
 
     def acknowledge(
-        self, exam_id: UUID, resource: Json, *, actor: str, expected: int | None = None
+        self, exam_id: UUID, *resources: Json, actor: str, expected: int | None = None
     ) -> StoredReport:
-        """Return the report as it stands after another system sent back its critical finding.
+        """Return the report as it stands after another system sent back its critical findings.
 
         Args:
             exam_id: whose report.
-            resource: Communication, as `acknowledgement_in` reads it.
+            resources: Communications, as `acknowledgement_in` reads them.
             actor: the authenticated client.
             expected: as for `decide`.
 
@@ -101,15 +101,21 @@ class Reviews:
 
         def answer(versions: Sequence[StoredReport]) -> StoredReport:
             newest, now = versions[0], datetime.now(UTC)
-            found = acknowledgement_in(resource, newest, now)
-            if found is None:
+            read = [acknowledgement_in(resource, newest, now) for resource in resources]
+            found = [answer for answer in read if answer is not None]
+            if not found:
                 return newest
             _check_newest(newest, expected)
-            by = found.by or actor
-            bundle = after_answer(newest, found)
-            return self._add(
-                newest, NewVersion(newest.status, now, bundle, actor, acknowledged_by=by)
+            bundle = after_answer(newest, *found)
+            new = NewVersion(
+                newest.status,
+                now,
+                bundle,
+                actor,
+                acknowledged_by=", ".join({a.by: None for a in found if a.by}) or actor,
+                still_asks=any(is_open(entry["resource"]) for entry in bundle["entry"]),
             )
+            return self._add(newest, new)
 
         return self._raced(exam_id, answer, expected)
 

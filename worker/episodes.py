@@ -14,6 +14,7 @@ from db.streaming import Episode
 from db.versions import NewVersion
 from integration.critical import CriticalSettings
 from integration.fhir.acknowledging import alerts_of
+from integration.fhir.codes import RHYTHM_FINDING
 from integration.fhir.report import build_report
 from integration.fhir.revision import following
 from integration.fhir.strip import tells_end
@@ -51,11 +52,13 @@ def _tell(store: Store, episode: Episode, critical: CriticalSettings, now: datet
     newest = store.read_report(exam_id)
     if newest.status is not ReportStatus.PRELIMINARY:
         return False
-    codes = (course.code,) if course.critical and not alerts_of(newest) else ()
+    told = [reason for alert in alerts_of(newest) for reason in alert["reasonCode"]]
+    unknown = course.critical and RHYTHM_FINDING[course.code] not in told
+    codes = (course.code,) if unknown else ()
     if not codes and (course.ended is None or tells_end(newest.bundle)):
         return False
     exam, findings = store.load_findings(exam_id)
-    bundle = build_report(exam, findings, issued=now, critical=codes)
+    bundle = build_report(exam, findings, issued=now, critical=codes, told=len(told))
     new = NewVersion(
         ReportStatus.PRELIMINARY,
         now,

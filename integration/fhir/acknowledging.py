@@ -1,7 +1,8 @@
 """A Communication of ours as somebody else's system holds it -> whether anybody has answered it.
 
-`completed` acknowledges the critical finding, whoever is named as its recipient. What is as we have
-sent it, or was answered before, says nothing.
+`completed` acknowledges the critical finding, with its escalation, whoever is named as recipient;
+what else is critical still waits for an answer. What is as we have sent it, or was answered before,
+says nothing.
 """
 
 from dataclasses import dataclass, field
@@ -24,11 +25,13 @@ class Acknowledgement:
     """That somebody knows of a critical finding.
 
     Attributes:
+        reasons: of the Communication: what they know of.
         at: aware; when.
         recipients: References to who, as told; may be none.
         by: how they are named in the audit log, or "".
     """
 
+    reasons: list[Json]
     at: datetime
     recipients: tuple[Json, ...] = field(default=(), repr=False)
     by: str = ""
@@ -68,13 +71,19 @@ def acknowledgement_in(
     people = [reviewer_in(one) for one in who]
     recipients = tuple(_reference(one.value) for one in who)
     at = _moment(told.text("received"), moment_raised(alert), now)
-    return Acknowledgement(at, recipients, ", ".join(person.key for person in people))
+    by = ", ".join(person.key for person in people)
+    return Acknowledgement(alert["reasonCode"], at, recipients, by)
 
 
 def alerts_of(report: StoredReport) -> list[Json]:
     """Return the Communications of a version."""
     resources = [entry["resource"] for entry in report.bundle["entry"]]
     return [r for r in resources if r["resourceType"] == "Communication"]
+
+
+def is_open(resource: Json) -> bool:
+    """Whether it is a critical finding that waits for an answer."""
+    return (resource["resourceType"], resource.get("status")) == ("Communication", OPEN)
 
 
 def _reference(told: Json) -> Json:

@@ -1,8 +1,8 @@
 """A critical finding as Communication: whoever is responsible is told at once, and asked to answer.
 
 `in-progress` until a clinician has decided on the report, or their system has sent it back as
-`completed`; withdrawn with the report. An escalation is a second one beside it. Its receivers are
-the EHR's to choose: none is known here.
+`completed`; withdrawn with the report. An escalation is a second one beside it, and so is what is
+found to be critical later. Its receivers are the EHR's to choose: none is known here.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from integration.fhir import codes
 from integration.fhir.codes import Json
 from model.findings import RHYTHM_NAMES
 
-CRITICAL, ESCALATED = "critical", "critical-escalated"
+CRITICAL, ESCALATED = "critical", "-escalated"  # how ids go on, and end
 
 
 def communication(report: Json, about: str, critical: tuple[str, ...], *, sent: str) -> Json:

@@ -39,7 +39,12 @@ PDF = "application/pdf"
 
 
 def build_report(
-    exam: ExamFacts, findings: Findings, *, issued: datetime, critical: tuple[str, ...] = ()
+    exam: ExamFacts,
+    findings: Findings,
+    *,
+    issued: datetime,
+    critical: tuple[str, ...] = (),
+    told: int = 0,
 ) -> Json:
     """Return the transaction Bundle for one assessed exam.
 
@@ -48,6 +53,7 @@ def build_report(
         findings: what the detector said of it.
         issued: aware; when the assessment was made.
         critical: codes of rhythms that somebody has to be told of at once.
+        told: how many others somebody was told of in versions before.
     """
     links = _Links(exam.id)
     observations = _observations(exam, findings, links)
@@ -60,7 +66,8 @@ def build_report(
     }
     if critical:
         alert = communication(resources[""], links.url(""), critical, sent=instant(issued))
-        resources[CRITICAL] = alert | {"identifier": [links.identifier(CRITICAL)]}
+        slug = f"{CRITICAL}-{told + 1}" if told else CRITICAL
+        resources[slug] = alert | {"identifier": [links.identifier(slug)]}
     entries = [links.entry(slug, resource) for slug, resource in resources.items()]
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 

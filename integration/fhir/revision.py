@@ -18,7 +18,7 @@ from uuid import uuid5
 from db.records import StoredReport
 from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.fhir import codes
-from integration.fhir.acknowledging import OPEN, Acknowledgement
+from integration.fhir.acknowledging import Acknowledgement, alerts_of, is_open
 from integration.fhir.alert import (
     ESCALATED,
     acknowledged,
@@ -66,31 +66,39 @@ def revised(
 
 
 def escalated(newest: StoredReport, issued: datetime) -> Json:
-    """Return the Bundle of a version in which a critical finding is told once more.
+    """Return the Bundle of a version in which critical findings are told once more.
 
     Args:
-        newest: the version so far; it has a critical finding.
+        newest: the version so far; nobody has answered all of its critical findings.
         issued: aware; when the version is made.
     """
     entries = [_updating(entry) for entry in newest.bundle["entry"]]
-    first = next(e for e in entries if e["resource"]["resourceType"] == "Communication")
-    alert = first["resource"]
+    told = {alert["id"]: alert for alert in alerts_of(newest)}
+    again = [
+        _again(alert, issued)
+        for id_, alert in told.items()
+        if is_open(alert) and not id_.endswith(ESCALATED) and id_ + ESCALATED not in told
+    ]
+    return newest.bundle | {"entry": [*entries, *again]}
+
+
+def _again(alert: Json, issued: datetime) -> Json:
     waited_min = (issued - moment_raised(alert)).total_seconds() / 60
-    key = f"{newest.exam_id}-{ESCALATED}"
+    key = f"{alert['id']}{ESCALATED}"
     resource = escalation(alert, round(waited_min), sent=instant(issued)) | {
         "id": key,
         "identifier": [{"system": codes.ID, "value": key}],
     }
-    again = {"fullUrl": f"urn:uuid:{uuid5(codes.NAMESPACE, key)}", "resource": resource}
-    return newest.bundle | {"entry": [*entries, _updating(again)]}
+    return _updating({"fullUrl": f"urn:uuid:{uuid5(codes.NAMESPACE, key)}", "resource": resource})
 
 
-def after_answer(newest: StoredReport, answer: Acknowledgement) -> Json:
-    """Return the Bundle of a version whose critical finding somebody has acknowledged."""
+def after_answer(newest: StoredReport, *answers: Acknowledgement) -> Json:
+    """Return the Bundle of a version of whose critical findings somebody has acknowledged some."""
     entries = []
     for entry in newest.bundle["entry"]:
         resource = entry["resource"]
-        if resource["resourceType"] == "Communication" and resource["status"] == OPEN:
+        answer = next((a for a in answers if a.reasons == resource.get("reasonCode")), None)
+        if answer and is_open(resource):
             resource = acknowledged(resource, answer.recipients, received=instant(answer.at))
         entries.append(_updating(entry | {"resource": resource}))
     return newest.bundle | {"entry": entries}

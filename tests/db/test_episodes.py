@@ -101,7 +101,9 @@ def test_what_is_critical_waits_for_an_alert_once_its_report_is_there(store, go_
     (episode,) = store.unalerted_episodes(10)
     assert (episode.exam_id, episode.course.critical) == (exam_id, True)
     assert store.load_assessed(exam_id).findings.episode.critical
-    store.add_version(exam_id, version(critical=("AF",)), expected=1)
+    store.add_version(exam_id, version(critical=("pause", "bradycardia")), expected=1)
+    assert store.unalerted_episodes(10) == (episode,)
+    store.add_version(exam_id, version(critical=("AF",)), expected=2)
     assert store.unalerted_episodes(10) == ()
 
 

@@ -63,6 +63,28 @@ class TestAlerts:
         assert store.unanswered_alerts(NOW + MINUTE, 9) == (exam_id,)
         assert store.open_alerts() == (1, 0)
 
+    @pytest.mark.parametrize(
+        ("before", "due"),
+        [
+            ({}, NOW),
+            ({"escalates": True}, NOW + MINUTE),
+            ({"acknowledged_by": "7"}, NOW + MINUTE),
+            ({"acknowledged_by": "7", "still_asks": True}, NOW),
+        ],
+        ids=["waits", "escalated", "answered", "answered-in-part"],
+    )
+    def test_another_one_waits_for_its_own_answer(self, store, critical, before, due):
+        """The first one is escalated no later because of it."""
+        exam_id = critical()
+        store.add_version(exam_id, version(**before), expected=1)
+        more = version(critical=("AF",), answer_by=NOW + MINUTE)
+        store.add_version(exam_id, more, expected=2)
+        assert store.open_alerts() == (1, 0)
+        assert store.unanswered_alerts(due - MINUTE / 2, 9) == ()
+        assert store.unanswered_alerts(due, 9) == (exam_id,)
+        store.add_version(exam_id, version(acknowledged_by="7"), expected=3)
+        assert store.open_alerts() == (0, 0)
+
     def test_another_version_alone_is_no_answer(self, store, critical):
         exam_id = critical()
         store.add_version(exam_id, version(), expected=1)

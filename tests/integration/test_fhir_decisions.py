@@ -9,9 +9,12 @@ import orjson
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
+from db.versions import NewVersion
+from integration.fhir.acknowledging import alerts_of
 from integration.fhir.client import FhirClient
 from integration.fhir.reading import resources_of
-from integration.fhir.revision import sendable
+from integration.fhir.report import build_report
+from integration.fhir.revision import following, sendable
 from integration.fhir.source_client import SourceClient
 from integration.fhir_body import Interaction
 from integration.fhir_decisions import Origin
@@ -105,6 +108,26 @@ def test_an_alert_alone(post, store, exam_id):
     # A decision still comes later, and leaves when it was received.
     post(report | BY | {"status": "final"}, Interaction.REPORT)
     assert ours(store, exam_id)[1]["received"] == made["received"]
+
+
+def test_of_two_alerts_one_or_both(post, store, exam_id):
+    _, alert = ours(store, exam_id)
+    own, newest = store.load_exam(exam_id), store.read_report(exam_id)
+    now = datetime.now(UTC)
+    findings = store.load_assessed(exam_id).findings
+    more = build_report(own, findings, issued=now, critical=("bradycardia",), told=1)
+    critical = {"critical": ("bradycardia",), "answer_by": now}
+    new = NewVersion(newest.status, now, following(newest.bundle, more), "worker", **critical)
+    store.add_version(exam_id, new, expected=1)
+    post(alert | {"status": "completed"}, Interaction.ALERT)
+    assert waiting(store) == (exam_id,)
+    told = resources_of(store.read_report(exam_id))
+    both = [r | {"status": "completed"} for (kind, _), r in told.items() if kind == "Communication"]
+    reply = post(bundle(*both, type_="transaction"))
+    assert entry_statuses(reply) == ["200", "200"]
+    assert not waiting(store)
+    alerts = alerts_of(store.read_report(exam_id))
+    assert [alert["status"] for alert in alerts] == ["completed"] * 2
 
 
 def test_an_entry_of_a_batch_stands_for_itself(post, store, exam_id):

@@ -186,6 +186,30 @@ def test_a_report_that_is_damaged_is_logged_once_and_keeps_no_other_waiting(site
     assert caplog.text.count(f"episode not told id={damaged}") == 1
 
 
+def test_what_is_critical_in_the_onset_hides_no_later_alert(site, store):
+    """The onset of the fibrillation has a pause; a clinician knows of it when AF becomes fast."""
+    own = site(Beating(af=((20, 300),), fast=((100, 130),), pauses=((32, 38),)))
+    made = own.watch(0, 90)
+    (exam_id,) = (id_ for id_ in made if store.episode_finding_of(id_).code == "AF")
+    first = store.read_report(exam_id)
+    assert alerts(first) == PAUSE
+    (pause,) = alerts_of(first)
+    Reviews(store, None).acknowledge(exam_id, pause | {"status": "completed"}, actor="EHR")
+    own.watch(90, 160)
+    for n in range(2):
+        tell_episodes(store, USUAL, at(160 + n))
+    told = store.read_report(exam_id)
+    assert told.version == 3
+    assert alerts(told) == [
+        ("in-progress", "Atrial fibrillation or flutter"),
+        ("completed", "Pause"),
+    ]
+    assert len({alert["id"] for alert in alerts_of(told)}) == 2
+    due = at(160) + timedelta(minutes=USUAL.acknowledge_min)
+    assert exam_id not in store.unanswered_alerts(due - timedelta(seconds=1), 9)
+    assert exam_id in store.unanswered_alerts(due, 9)
+
+
 def test_what_became_critical_before_it_was_scored_is_one_version(site, store):
     own = site(GRAVER)
     own.score = lambda _: None  # the task is late

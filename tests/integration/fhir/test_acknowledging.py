@@ -6,9 +6,9 @@ import pytest
 
 from db.records import StoredReport
 from integration.errors import Refused
-from integration.fhir.acknowledging import acknowledgement_in, alerts_of
+from integration.fhir.acknowledging import acknowledgement_in, alerts_of, is_open
 from integration.fhir.report import build_report
-from integration.fhir.revision import after_answer, escalated
+from integration.fhir.revision import after_answer, escalated, following
 
 LATER = timedelta(minutes=20)
 
@@ -62,6 +62,17 @@ def test_who_answers_the_escalation_answers_both(newest, now):
     bundle = after_answer(second, acknowledgement_in(told, second, now + LATER))
     third = StoredReport(newest.exam_id, now, bundle, 3)
     assert [alert["status"] for alert in alerts_of(third)] == ["completed"] * 2
+
+
+def test_what_else_is_critical_still_waits(newest, now, exam, findings_of):
+    more = build_report(exam, findings_of("rhythm"), issued=now, critical=("pause",), told=1)
+    second = StoredReport(newest.exam_id, now, following(newest.bundle, more), 2)
+    for answered in (alerts_of(second)[:1], alerts_of(second)[1:], alerts_of(second)):
+        done = [alert | {"status": "completed"} for alert in answered]
+        found = [acknowledgement_in(alert, second, now + LATER) for alert in done]
+        after = alerts_of(StoredReport(newest.exam_id, now, after_answer(second, *found), 3))
+        completed = [alert["id"] for alert in after if not is_open(alert)]
+        assert completed == [alert["id"] for alert in answered]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from fhir.resources.R4B.bundle import Bundle
 from db.records import StoredReport
 from db.reviews import Decision, ReportStatus, Review, Reviewer
 from integration.fhir.report import build_report
-from integration.fhir.revision import escalated, revised
+from integration.fhir.revision import escalated, following, revised
 
 LATE = datetime(2026, 3, 1, 14, 1, 2, 250_000, tzinfo=UTC)  # half an hour after `issued`
 
@@ -81,6 +81,21 @@ def test_an_escalation_is_a_second_one_beside_it(first):
     assert again["id"] == f"{first.exam_id}-critical-escalated"
     assert request["method"] == "PUT"
     assert again["about"] == alert["about"]
+
+
+def test_each_is_escalated_once_if_nobody_answered_it(first, exam, findings_of, issued):
+    once = escalated(first, LATE)
+    more = build_report(exam, findings_of("rhythm"), issued=LATE, critical=("bradycardia",), told=1)
+    second = StoredReport(first.exam_id, LATE, following(once, more), 2)
+    third = StoredReport(first.exam_id, LATE, escalated(second, LATE), 3)
+    assert [alert["id"][36:] for alert, _ in alerts(escalated(third, LATE))] == [
+        "-critical-2",
+        "-critical",
+        "-critical-escalated",
+        "-critical-2-escalated",
+    ]
+    requests = [request["url"] for _, request in alerts(third.bundle)]
+    assert len(set(requests)) == 4
 
 
 def test_a_decision_answers_both(first):
