@@ -23,6 +23,7 @@ import httpx
 import jwt
 import orjson
 
+from integration.deadline import all_within, left_s
 from integration.errors import Refused, TryLater
 from integration.fhir.settings import SmartSettings
 from integration.sections import is_loopback
@@ -63,7 +64,8 @@ class SmartAuth(httpx.Auth):
         self._keys = keys
         self._clock = clock
         # A redirect would carry our assertion to a place nobody configured.
-        self._http = httpx.Client(timeout=timeout_s, follow_redirects=False)
+        self._http = httpx.Client(follow_redirects=False)
+        self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._token, self._renewed_at = "", 0.0
         self._configuration: dict[str, Any] = {}
@@ -76,11 +78,16 @@ class SmartAuth(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Send a request with a token, and once more with a new one if that was refused."""
         shown = self.token()
-        request.headers["Authorization"] = f"Bearer {shown}"
-        response = yield request
+        response = yield self._showing(shown, request)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            request.headers["Authorization"] = f"Bearer {self.token(instead_of=shown)}"
-            yield request
+            yield self._showing(self.token(instead_of=shown), request)
+
+    def _showing(self, token: str, request: httpx.Request) -> httpx.Request:
+        """Put a token on a request, which may take what time it has left."""
+        request.headers["Authorization"] = f"Bearer {token}"
+        in_time = httpx.Timeout(min(self._timeout_s, left_s()))
+        request.extensions["timeout"] = in_time.as_dict()
+        return request
 
     def token(self, instead_of: str | None = None) -> str:
         """Return a token, from memory while it lives and is not the one that was refused.
@@ -159,13 +166,19 @@ class SmartAuth(httpx.Auth):
         """Return status and JSON object, empty where the answer is something else."""
         try:
             headers = {"Accept": "application/json"}
-            with self._http.stream(method, url, data=data, headers=headers) as response:
+            with (
+                all_within(self._timeout_s),
+                self._http.stream(
+                    method, url, data=data, headers=headers, timeout=left_s()
+                ) as response,
+            ):
                 body = b""
                 for piece in response.iter_bytes():
+                    left_s()
                     body += piece
                     if len(body) > _MAX_ANSWER_BYTES:
                         break
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL) as error:
             raise TryLater("token-unavailable", type(error).__name__) from None
         status = response.status_code
         if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
@@ -10,12 +11,14 @@ import httpx
 import jwt
 import pytest
 
+from integration.deadline import all_within
 from integration.errors import Refused, TryLater
 from integration.fhir.settings import SmartSettings
 from integration.fhir.smart import SmartAuth
 from integration.security.signing_keys import jwks, make_key
 from tests.fhir_server import running_fhir_server
 from tests.patience import PATIENCE_S
+from tests.scripted_server import scripted_server
 
 NOON = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 US = SmartSettings(client_id="hisbundle")
@@ -201,6 +204,23 @@ def test_a_server_that_cannot_be_asked_is_told(auth, issuer, configuration, told
     issuer.configuration = configuration
     with pytest.raises(Refused, match=told):
         auth.token()
+
+
+@pytest.mark.parametrize(
+    ("slow", "raised"), [("/token", TryLater), ("/r4/Patient", httpx.ReadTimeout)]
+)
+def test_a_token_and_what_it_is_for_have_one_deadline(tmp_path, slow, raised):
+    def answer(path, _):
+        time.sleep(3 if path == slow else 0)
+        return 200, {}, {"access_token": "t"}
+
+    make_key(tmp_path / "keys", "ES384", NOON)
+    with scripted_server(answer) as url:
+        there = SmartSettings(client_id="hisbundle", token_url=f"{url}/token")
+        auth = SmartAuth(f"{url}/r4", there, tmp_path / "keys")
+        with all_within(0.5), pytest.raises(raised):
+            httpx.get(f"{url}/r4/Patient", auth=auth, timeout=PATIENCE_S)
+        auth.close()
 
 
 def test_an_issuer_that_is_away_is_asked_again(issuer, tmp_path, clock):
