@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+_ADDRESSES = 3
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)  # of time.monotonic
 
 
@@ -32,3 +33,12 @@ def left_s() -> float:
     if left <= 0:
         raise TimeoutError("the steps before took all the time there is")
     return left
+
+
+def connect_s() -> float:
+    """Return how many seconds one address may take: a name may have a few, tried one by one.
+
+    Raises:
+        TimeoutError: as `left_s`.
+    """
+    return left_s() / _ADDRESSES

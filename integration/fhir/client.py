@@ -33,7 +33,7 @@ import httpx
 import orjson
 from pydantic import SecretStr
 
-from integration.deadline import all_within, left_s
+from integration.deadline import all_within, connect_s, left_s
 from integration.errors import ConfigError, Refused, TryLater
 from integration.fhir.codes import Json
 from integration.fhir.profiles import condition_of
@@ -199,7 +199,11 @@ class FhirClient:
             with (
                 all_within(self._timeout_s),
                 self._http.stream(
-                    method, url, content=content, headers=headers, timeout=left_s()
+                    method,
+                    url,
+                    content=content,
+                    headers=headers,
+                    timeout=httpx.Timeout(left_s(), connect=connect_s()),
                 ) as response,
             ):
                 return response, b"".join(self._limited(response))

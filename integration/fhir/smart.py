@@ -23,7 +23,7 @@ import httpx
 import jwt
 import orjson
 
-from integration.deadline import all_within, left_s
+from integration.deadline import all_within, connect_s, left_s
 from integration.errors import Refused, TryLater
 from integration.fhir.settings import SmartSettings
 from integration.sections import is_loopback
@@ -85,8 +85,8 @@ class SmartAuth(httpx.Auth):
     def _showing(self, token: str, request: httpx.Request) -> httpx.Request:
         """Put a token on a request, which may take what time it has left."""
         request.headers["Authorization"] = f"Bearer {token}"
-        in_time = httpx.Timeout(min(self._timeout_s, left_s()))
-        request.extensions["timeout"] = in_time.as_dict()
+        with all_within(self._timeout_s):
+            request.extensions["timeout"] = _in_time().as_dict()
         return request
 
     def token(self, instead_of: str | None = None) -> str:
@@ -169,7 +169,7 @@ class SmartAuth(httpx.Auth):
             with (
                 all_within(self._timeout_s),
                 self._http.stream(
-                    method, url, data=data, headers=headers, timeout=left_s()
+                    method, url, data=data, headers=headers, timeout=_in_time()
                 ) as response,
             ):
                 body = b""
@@ -188,6 +188,10 @@ class SmartAuth(httpx.Auth):
         except orjson.JSONDecodeError:
             answer = None
         return status, answer if isinstance(answer, dict) else {}
+
+
+def _in_time() -> httpx.Timeout:
+    return httpx.Timeout(left_s(), connect=connect_s())
 
 
 def _life_s(answer: dict[str, Any]) -> float:

@@ -5,12 +5,11 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Self
 
-from integration.deadline import all_within, left_s
+from integration.deadline import all_within, connect_s, left_s
 from integration.hl7v2.framing import Frame, Framer, frame
 
 _MAX_ANSWER_BYTES = 1024 * 1024
 _READ_BYTES = 64 * 1024
-_ADDRESSES = 3  # that a name may have: they are tried one after the other
 
 
 class MllpClient:
@@ -32,7 +31,7 @@ class MllpClient:
         """
         self._timeout_s = timeout_s
         with all_within(timeout_s):
-            self._socket = socket.create_connection((host, port), left_s() / _ADDRESSES)
+            self._socket = socket.create_connection((host, port), connect_s())
             if tls is not None:
                 try:
                     self._socket = tls.wrap_socket(self._in_time(), server_hostname=host)

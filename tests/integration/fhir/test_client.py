@@ -1,9 +1,11 @@
 """Delivery against sekmet-fhir, and against a server that answers what sekmet cannot be made to."""
 
+import socket
 import ssl
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -347,6 +349,17 @@ def test_answer_shorter_than_promised(scripted, post):
     with pytest.raises(TryLater) as caught:
         post()
     assert caught.value.reason == "destination-unreachable"
+
+
+def test_all_addresses_of_a_name_take_no_longer_than_one(silent_port, bundle, monkeypatch):
+    found = socket.getaddrinfo("127.0.0.1", silent_port, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found * 3)
+    client = FhirClient(f"http://many:{silent_port}/r4", timeout_s=0.6)
+    start = time.monotonic()
+    with pytest.raises(TryLater, match="destination-unreachable"):
+        client.post_transaction(bundle)
+    assert time.monotonic() - start < 1.2
+    client.close()
 
 
 @pytest.mark.parametrize("drips", [False, True])
