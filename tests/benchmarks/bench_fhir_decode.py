@@ -9,10 +9,7 @@ their result still holds the samples as text.
 import argparse
 import json
 import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -24,6 +21,7 @@ from fhir.resources.R4B.observation import Observation
 
 from integration.fhir.decode import decode
 from model.ecg import LEADS_12
+from tests.benchmarks.timing import median_ms
 from tests.fhir_observations import STEP_UV, component, observation
 
 RATE_HZ, SECONDS = 500, 10
@@ -38,17 +36,6 @@ def make_observation() -> tuple[bytes, np.ndarray]:
     counts = np.rint(gains * beats + rng.normal(0, 40, (12, len(t)))).astype(int)
     parts = [component(lead, row.tolist()) for lead, row in zip(LEADS_12, counts, strict=True)]
     return orjson.dumps(observation(parts)), counts
-
-
-def median_ms(function: Callable[[], object], repeats: int) -> float:
-    """Return the median CPU time of `repeats` runs after a first that does not count."""
-    function()
-    times_ms = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        times_ms.append((time.process_time() - start) * 1e3)
-    return statistics.median(times_ms)
 
 
 def main() -> None:

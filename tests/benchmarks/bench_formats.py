@@ -9,11 +9,8 @@ inside pydicom, which has 1000 Hz; the other files are made here.
 import argparse
 import json
 import platform
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -25,6 +22,7 @@ from pydicom.data import get_testdata_file
 
 from integration.formats import ecgs_from_bytes, read_ecg
 from model.ecg import LEADS_12
+from tests.benchmarks.timing import median_ms
 from tests.integration.formats.encoders import (
     aecg_series,
     aecg_xml,
@@ -67,17 +65,6 @@ def write_wfdb(folder: Path) -> Path:
     return folder / "r.hea"
 
 
-def median_ms(function: Callable[[], object]) -> float:
-    """Return the median CPU time of `REPEATS` runs after a first that does not count."""
-    function()
-    times_ms = []
-    for _ in range(REPEATS):
-        start = time.process_time()
-        function()
-        times_ms.append((time.process_time() - start) * 1e3)
-    return statistics.median(times_ms)
-
-
 def measure() -> dict[str, dict[str, float]]:
     """Return bytes and milliseconds of each format."""
     rows = {}
@@ -85,14 +72,14 @@ def measure() -> dict[str, dict[str, float]]:
         assert np.isfinite(ecgs_from_bytes(data)[0].ecg.voltage_mv).all()
         rows[name] = {
             "bytes": len(data),
-            "median_cpu_ms": median_ms(lambda d=data: ecgs_from_bytes(d)),
+            "median_cpu_ms": median_ms(lambda d=data: ecgs_from_bytes(d), REPEATS),
         }
     with tempfile.TemporaryDirectory() as folder:
         header = write_wfdb(Path(folder))
         size = header.with_suffix(".dat").stat().st_size
         rows["WFDB, format 16"] = {
             "bytes": size,
-            "median_cpu_ms": median_ms(lambda: read_ecg(header)),
+            "median_cpu_ms": median_ms(lambda: read_ecg(header), REPEATS),
         }
     return rows
 

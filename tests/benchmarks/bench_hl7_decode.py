@@ -9,10 +9,7 @@ parsing alone: their result still holds the samples as text.
 import argparse
 import json
 import platform
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +24,7 @@ from db.records import NewExam, PatientRef
 from integration.hl7v2.decode import decode
 from integration.hl7v2.encode import encode_ecg
 from model.ecg import LEADS_12, Ecg
+from tests.benchmarks.timing import median_ms
 
 STEP_MV, RATE_HZ, SECONDS = 0.005, 500, 10
 
@@ -43,17 +41,6 @@ def make_message() -> tuple[bytes, np.ndarray]:
     exam = NewExam(PatientRef("BENCH"), ecg, now)
     names = {"control_id": "1", "sender_application": "BENCH", "sender_facility": "BENCH"}
     return encode_ecg(exam, now=now, **names), counts
-
-
-def median_ms(function: Callable[[], object], repeats: int) -> float:
-    """Return the median CPU time of `repeats` runs after a first that does not count."""
-    function()
-    times_ms = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        times_ms.append((time.process_time() - start) * 1e3)
-    return statistics.median(times_ms)
 
 
 def main() -> None:
