@@ -28,7 +28,8 @@ from integration.listeners.confirm import ConfirmDoor
 from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.fhir_notify import NotifyDoor
 from integration.listeners.fhir_poll import Poller, pollers_of
-from integration.listeners.http import LOOPBACK_NAMES, create_app
+from integration.listeners.guard import LOOPBACK_NAMES
+from integration.listeners.http import create_app
 from integration.listeners.kafka import KafkaListener
 from integration.listeners.mllp import serve_mllp
 from integration.metrics import Metrics

@@ -13,35 +13,28 @@
     GET /metrics   for Prometheus: counts and times, no patient
 
 JSON and XML are spoken, as `_format` or Accept ask. Who may ask what is decided by `admission`; on
-loopback perhaps everybody. A browser's page could reach it there through a name that its owner
-points at 127.0.0.1, so only known host names are answered. What is read is in the audit log with
-the caller's name before it is given; where it cannot be noted, nothing is given. Logs say route and
-status, never a URL: URLs hold patients' identifiers.
+loopback perhaps everybody. What is read is in the audit log with the caller's name before it is
+given; where it cannot be noted, nothing is given.
 """
 
 import base64
 import contextlib
-import logging
 import re
-import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import db.migrate
 from db.audit import AuditEntry, AuditKind
@@ -67,6 +60,7 @@ from integration.listeners.bodies import Bodies
 from integration.listeners.confirm import ConfirmDoor
 from integration.listeners.fhir_in import FhirDoor
 from integration.listeners.fhir_notify import NotifyDoor
+from integration.listeners.guard import LOOPBACK_NAMES, Guard
 from integration.listeners.rendering import (
     PRIVATE,
     accepts,
@@ -83,8 +77,6 @@ from integration.security.callers import Callers
 from integration.security.signing_keys import jwks
 from model.errors import HisbundleError
 
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
-_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 _ISSUE = {
     400: "value",
     404: "not-found",
@@ -96,7 +88,6 @@ _ISSUE = {
     503: "throttled",
 }
 _MAX_FORM_BYTES = 2**14
-_log = logging.getLogger(__name__)
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -144,7 +135,7 @@ def create_app(
             *([Route("/.well-known/jwks.json", _published(keys))] if keys else ()),
         ],
         middleware=[
-            Middleware(_Guard, allowed_hosts=allowed_hosts, metrics=metrics),
+            Middleware(Guard, allowed_hosts=allowed_hosts, metrics=metrics),
             Middleware(Admission, callers=callers),
         ],
         exception_handlers={
@@ -341,57 +332,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
     headers = getattr(error, "headers", None)
     issue = _ISSUE.get(status, "processing")
     return outcome_response(request.scope, status, issue, detail, headers)
-
-
-class _Guard:
-    """Answers only known hosts, turns what breaks into a 500, and logs route and status."""
-
-    def __init__(
-        self, app: ASGIApp, allowed_hosts: Collection[str] | None, metrics: Metrics | None
-    ) -> None:
-        self._app = app
-        self._allowed = allowed_hosts
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started, status = time.perf_counter(), 0
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self._chosen(scope)(scope, receive, noting)
-        except Exception:  # noqa: BLE001 - the last resort of a request
-            # Starlette would hand it to the server, which logs the text; that may quote a report.
-            _log.exception("request broke route=%s", _route(scope))
-            if not status:
-                words = "internal error; see the log of this server"
-                broken = outcome_response(scope, 500, "exception", words)
-                await broken(scope, receive, noting)
-        seconds = time.perf_counter() - started
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        told = (method, _route(scope), status)
-        _log.info("http method=%s route=%s status=%d ms=%.1f", *told, 1000 * seconds)
-        if self._metrics is not None:
-            self._metrics.requested(*told, seconds)
-
-    def _chosen(self, scope: Scope) -> ASGIApp:
-        if self._allowed is not None and _host_name(scope) not in self._allowed:
-            return outcome_response(scope, 421, "security", "this host name is not served here")
-        return self._app
-
-
-def _host_name(scope: Scope) -> str | None:
-    try:
-        return urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
-    except ValueError:
-        return None
-
-
-def _route(scope: Scope) -> str:
-    return getattr(scope.get("route"), "path", "none")

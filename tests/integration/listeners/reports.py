@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 
 import httpx
 import numpy as np
@@ -61,3 +62,22 @@ def found(answer):
         for entry in answer.json().get("entry", [])
         if entry["search"]["mode"] == "match"
     ]
+
+
+class BrokenStore:
+    """A store whose every answer is the same error."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def schema(self):
+        raise self._error
+
+    def read_report(self, exam_id):
+        raise self._error
+
+    def search_reports(self, **_):
+        raise self._error
+
+
+PATHS = ["/fhir/DiagnosticReport", f"/fhir/DiagnosticReport/{UUID(int=1)}"]

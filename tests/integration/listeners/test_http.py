@@ -166,27 +166,6 @@ def test_formats(get, accept, query, status):
     get(f"/fhir/metadata{query}", status, Accept=accept)
 
 
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("localhost:8080", 200),
-        ("LOCALHOST", 200),
-        ("[::1]:8080", 200),
-        ("rebound.example:8080", 421),
-        ("127.0.0.1.example", 421),
-        ("[", 421),
-    ],
-)
-def test_only_known_host_names_are_answered(get, host, status):
-    get("/fhir/metadata", status, Host=host)
-
-
-def test_every_host_name_where_the_settings_say_so(reports):
-    app = create_app(reports, allowed_hosts=None)
-    answer = request(app, "/fhir/metadata", base="https://ecg.hospital.example")
-    assert answer.json()["implementation"]["url"] == "https://ecg.hospital.example/fhir"
-
-
 def test_our_public_keys_are_everybodys(reports, tmp_path):
     kid = make_key(tmp_path, "ES384", datetime.now(UTC)).kid
     callers = callers_of(HttpSettings(token="a-token-of-some-length"))
