@@ -12,6 +12,7 @@ from integration.metrics.events import MAX_SENDERS, Places
 from integration.metrics.families import gauge
 
 MIN_ECGS = 200  # on either side: fewer say nothing
+MIN_SHARED = 20  # of the last day: one bad ECG is no share of a few
 _NOBODY = Spread((), ())
 
 
@@ -30,8 +31,13 @@ def look_for_drift(store: Store, now: datetime) -> list[Metric]:
     return [
         gauge(
             "hisbundle_unscorable_share",
-            "Share of a sender's live ECGs of the last day that could not be scored",
-            {place(s): recent[s].verdicts[-1] / recent[s].assessed for s in many},
+            "Share of a sender's live ECGs of the last day that could not be scored, if at least "
+            f"{MIN_SHARED} came",
+            {
+                place(s): recent[s].verdicts[-1] / recent[s].assessed
+                for s in many
+                if recent[s].assessed >= MIN_SHARED
+            },
             labels,
         ),
         gauge(

@@ -117,6 +117,26 @@ def test_everything_of_ours_is_on_the_dashboard(samples):
     assert ours - shown == on_alerts_alone
 
 
+def maxima(node):
+    """Return each `max by` in an expression, with what it selects."""
+    below = [getattr(node, name, None) for name in ("lhs", "rhs", "expr")]
+    below += getattr(node, "args", None) or ()
+    found = [one for part in below if part is not None for one in maxima(part)]
+    if isinstance(node, promql.AggregateExpr) and str(node.op) == "max":
+        return [node, *found]
+    return found
+
+
+@pytest.mark.parametrize("expression", sorted({e for e in EXPRESSIONS if "max by" in e}))
+def test_a_maximum_over_listeners_is_over_nothing_else(expression, samples):
+    made = maxima(promql.parse(expression.replace("$__rate_interval", "5m")))
+    assert made
+    for maximum in made:
+        (selector,) = selectors(maximum.prettify())[0]
+        pinned = {m.name for m in selector.matchers.matchers if str(m.op) == "MatchOp.Equal"}
+        assert samples[selector.name] - pinned <= set(maximum.modifier.labels)
+
+
 @pytest.mark.parametrize("name", ["HisbundleSilence", "HisbundleHttpErrors"])
 def test_an_alert_sees_a_counter_that_began_with_its_first_event(name):
     expression = "".join(EXPRESSION[name].split())

@@ -30,6 +30,8 @@ def test_drift_is_told_of_senders_with_enough_ecgs(store, monkeypatch):
         "CART^B": Spread((297, 0, 3), (30,) * 10),
         "CART^C": Spread((300, 0, 0), (30,) * 10),
         "CART^D": Spread((300, 0, 0), (30,) * 10),
+        "CART^E": Spread((0, 0, 19), (0,) * 10),
+        "CART^F": Spread((15, 0, 5), (2,) * 5 + (1,) * 5),
     }
     asked = {
         (NOW - timedelta(days=1), NOW): recent,
@@ -44,6 +46,8 @@ def test_drift_is_told_of_senders_with_enough_ecgs(store, monkeypatch):
     assert found["hisbundle_quality_drift", "CART", "A"] > 0.25
     assert found["hisbundle_score_drift", "CART", "B"] == pytest.approx(0, abs=1e-3)
     assert found["hisbundle_quality_drift", "CART", "B"] == pytest.approx(0, abs=1e-3)
+    assert ("hisbundle_unscorable_share", "CART", "E") not in found
+    assert found["hisbundle_unscorable_share", "CART", "F"] == pytest.approx(0.25)
     for site in "CD":
         assert found["hisbundle_unscorable_share", "CART", site] == 0
         assert ("hisbundle_score_drift", "CART", site) not in found
