@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, load_only
 
+from db.engine import without_hurry
 from db.errors import NotFound
 from db.filters import Filter, Subject, matching
 from db.mapping import stored_report
@@ -147,6 +148,7 @@ class Reports(Sessions):
         conflicts = select(func.count()).where(MessageRow.conflict_at.is_not(None))
         oldest = select(func.min(ExamRow.received_at)).where(ExamRow.state == ExamState.RECEIVED)
         with self._reading() as session:
+            without_hurry(session)
             since = session.scalar(oldest)
             return Status(
                 messages=_counts(session, MessageRow.state, MessageState),

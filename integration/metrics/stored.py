@@ -1,4 +1,8 @@
-"""What is so in the database now, and beside it the events and the drift that it tells of."""
+"""What is so in the database now, and beside it the events and the drift that it tells of.
+
+Counts of everything take long where much is stored, longer than Prometheus waits: they are made
+beside the page, which has the last ones.
+"""
 
 import logging
 import threading
@@ -18,6 +22,7 @@ from integration.metrics.families import by, single
 
 FRESH_S = 5.0  # queues and events are looked at again
 SLOW_S = 300.0  # counts of everything, and drift
+_PATIENCE_S = 2.0  # a page waits for them; where little is stored, its first has them
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +37,7 @@ class Stored:
         self._queues: list[Metric] = []
         self._slow: list[Metric] = []
         self._queues_at = self._slow_at = float("-inf")
+        self._counting = threading.Thread()
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: to be registered is no reason to look into the database."""
@@ -58,10 +64,18 @@ class Stored:
                 *_room(self._store),
             ]
             self._queues_at = now
-        if now - self._slow_at >= SLOW_S:
-            self._slow = _counts(self._store, self._clock())
-            self._slow += look_for_drift(self._store, self._clock())
+        if now - self._slow_at >= SLOW_S and not self._counting.is_alive():
             self._slow_at = now
+            self._counting = threading.Thread(target=self._count, name="counting", daemon=True)
+            self._counting.start()
+            self._counting.join(_PATIENCE_S)
+
+    def _count(self) -> None:
+        try:
+            now = self._clock()
+            self._slow = _counts(self._store, now) + look_for_drift(self._store, now)
+        except StoreUnavailable as error:
+            _log.warning("not counted reason=%s", error.reason)
 
 
 def _up(*, answers: bool) -> Metric:

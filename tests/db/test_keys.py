@@ -193,6 +193,7 @@ def test_a_piece_that_is_killed_is_done_again(opened, message, exam, assessment)
         (Store.sealable_rows, "FROM exam"),
         (Store.key_uses, "FROM exam"),
         (Store.reseal, "UPDATE delivery"),
+        (lambda store: store.status(NOW), "FROM message"),
     ],
 )
 def test_postgresql_ends_nothing_that_goes_through_whole_tables(opened, work, statement):

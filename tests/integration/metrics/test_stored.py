@@ -1,3 +1,4 @@
+import threading
 from datetime import timedelta
 
 import pytest
@@ -5,7 +6,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from db.errors import StoreUnavailable
 from integration.metrics import stored
-from integration.metrics.stored import FRESH_S, Stored
+from integration.metrics.stored import FRESH_S, SLOW_S, Stored
 from tests.integration.metrics.conftest import NOW
 from tests.integration.metrics.pages import read
 
@@ -50,6 +51,46 @@ def test_a_database_that_is_away_is_told(store, found, monkeypatch):
     told = found()
     assert told["hisbundle_up",] == 0
     assert ("hisbundle_database_bytes",) not in told
+
+
+def test_counts_that_take_long_keep_no_page_waiting(store, accept, found, monkeypatch):
+    now, counted, status = [0.0], threading.Event(), store.status
+    monkeypatch.setattr(stored.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(stored, "_PATIENCE_S", 0.01)
+
+    def slow(at):
+        assert counted.wait(60)
+        return status(at)
+
+    monkeypatch.setattr(store, "status", slow)
+    accept(store, "1")
+    for _ in range(2):
+        told = found()
+        assert (told["hisbundle_up",], told["hisbundle_waiting_ecgs", "live"]) == (1, 1)
+        assert ("hisbundle_stored_ecgs", "received") not in told
+        now[0] += SLOW_S
+    (counting,) = [t for t in threading.enumerate() if t.name == "counting"]
+    counted.set()
+    counting.join(60)
+    assert found()["hisbundle_stored_ecgs", "received"] == 1
+
+
+def test_counts_that_fail_leave_the_rest_of_the_page_and_the_last_ones(
+    store, accept, found, monkeypatch, caplog
+):
+    now = [0.0]
+    monkeypatch.setattr(stored.time, "monotonic", lambda: now[0])
+    accept(store, "1")
+    found()
+
+    def too_long(_at):
+        raise StoreUnavailable("store-unavailable", "QueryCanceled 57014")
+
+    monkeypatch.setattr(store, "status", too_long)
+    now[0] += SLOW_S
+    told = found()
+    assert (told["hisbundle_up",], told["hisbundle_stored_ecgs", "received"]) == (1, 1)
+    assert "not counted reason=store-unavailable" in caplog.text
 
 
 def test_a_full_database_is_told(store, found, monkeypatch):
