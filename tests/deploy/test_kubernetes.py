@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from integration.config import CONFIG_VARIABLE, load_settings
+from integration.config import CONFIG_VARIABLE, WorkerSettings, load_settings
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
@@ -97,6 +97,18 @@ def test_everything_that_runs_is_probed():
                 assert probes == {"startupProbe", "livenessProbe"}
                 command = container["livenessProbe"]["exec"]["command"]
                 assert command == ["hisbundle", "worker", "--check"]
+
+
+def test_there_is_time_to_finish_what_is_under_way():
+    for spec in PODS.values():
+        for container in spec["containers"]:
+            before = container.get("lifecycle", {}).get("preStop", {}).get("exec", {})
+            (waited_s,) = before.get("command", ["sleep", "0"])[1:]
+            left_s = spec.get("terminationGracePeriodSeconds", 30) - int(waited_s)
+            if container["args"] == ["serve"]:
+                assert int(waited_s) >= 5, "until nobody sends connections here"
+            if container["args"] in (["serve"], ["worker"]):
+                assert left_s > WorkerSettings().time_limit_s
 
 
 def test_the_autoscaler_asks_for_what_the_adapter_gives():

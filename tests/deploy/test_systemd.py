@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from integration.config import WorkerSettings
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
 MAX_EXPOSURE = 2.0  # of 10; systemd calls it "OK", a unit without any hardening has 9.6
@@ -44,6 +46,13 @@ def test_a_unit_is_hardened(path):
     told = analyze("security", "--offline=true", "--no-pager", path).stdout
     (exposure,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", told)
     assert float(exposure) <= MAX_EXPOSURE
+
+
+def test_a_worker_that_is_stopped_finishes_its_tasks():
+    text = (DEPLOY / "hisbundle-worker.service").read_text()
+    assert re.search(r"^KillMode=mixed$", text, re.MULTILINE), "or its pool gets SIGTERM, too"
+    (stop_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    assert int(stop_s) > WorkerSettings().time_limit_s
 
 
 def test_the_worker_says_that_it_lives():
