@@ -46,6 +46,14 @@ def running_fhir_server(folder, port=None, **settings):
         process.wait(PATIENCE_S)
 
 
+def search(url, kind, **parameters):
+    """Return the resources that a server finds."""
+    answer = (
+        httpx.get(f"{url}/{kind}", params=parameters, timeout=PATIENCE_S).raise_for_status().json()
+    )
+    return [entry["resource"] for entry in answer.get("entry", [])]
+
+
 def _wait_until_it_serves(process, url, log):
     def serves():
         if process.poll() is not None:

@@ -17,6 +17,7 @@ from integration.fhir.revision import following
 from integration.fhir.sending import FhirSender
 from integration.fhir.settings import FhirDestinationSettings
 from model.findings import ModelIdentity
+from tests.fhir_server import search
 from tests.patience import PATIENCE_S
 
 SYSTEMS = {"ST-ELSEWHERE": "urn:oid:1.2.3.4.5.1"}
@@ -64,13 +65,6 @@ def sender(fhir_server, one_at_a_time):
     yield make
     for client in clients:
         client.close()
-
-
-def search(url, kind, **parameters):
-    answer = (
-        httpx.get(f"{url}/{kind}", params=parameters, timeout=PATIENCE_S).raise_for_status().json()
-    )
-    return [entry["resource"] for entry in answer.get("entry", [])]
 
 
 def patient(url, identifier, system="urn:oid:1.2.3.4.5.1"):
