@@ -143,7 +143,7 @@ def _kafka_listener(
     charset, zone = settings.default_charset, settings.zone
     intake = KafkaIntake(inbox, ring, settings.kafka, default_charset=charset, zone=zone)
     listener = KafkaListener.open(settings.kafka, intake)
-    metrics.registry.register(KafkaLag(lambda: listener.lag))
+    metrics.registry.register(KafkaLag(lambda: listener.reading, lambda: listener.lag))
     return listener
 
 

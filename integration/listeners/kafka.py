@@ -78,7 +78,7 @@ class KafkaListener:
         self._thread = threading.Thread(target=self._run, name="kafka", daemon=True)
         self._wait_s = _FIRST_WAIT_S
         self._doubted: tuple[TopicPartition, int] | None = None
-        self._lag: dict[tuple[str, int], int] = {}
+        self._lag: dict[tuple[str, int], int] | None = None  # None: out of the group
 
     @classmethod
     def open(cls, settings: KafkaSettings, intake: Intake) -> "KafkaListener":
@@ -95,7 +95,12 @@ class KafkaListener:
     @property
     def lag(self) -> Mapping[tuple[str, int], int]:
         """Topic and partition -> records not stored yet, of the partitions held here."""
-        return self._lag
+        return self._lag or {}
+
+    @property
+    def reading(self) -> bool:
+        """Whether the brokers let us read; a member of the group without partitions does, too."""
+        return self._lag is not None
 
     def start(self) -> None:
         """Begin, without waiting for the broker."""
@@ -111,7 +116,7 @@ class KafkaListener:
             try:
                 self._consume()
             except Exception as error:  # noqa: BLE001 - nothing may end this thread
-                self._lag = {}
+                self._lag = None
                 _log.warning("kafka begins anew error=%s", _named(error))
                 self._stopping.wait(self._next_wait())
         self._letters.close()
@@ -134,7 +139,7 @@ class KafkaListener:
             self._doubt(consumer, partition, error)
             return
         self._store(consumer, polled)
-        self._lag = dict(_lags(consumer))
+        self._lag = dict(_lags(consumer)) if _in_touch(consumer) else None
 
     def _doubt(self, consumer: KafkaConsumer, partition: TopicPartition, error: Exception) -> None:
         """Ask the broker once more, then go on after this offset.
@@ -240,6 +245,14 @@ def _commit(consumer: KafkaConsumer, offsets: Mapping[TopicPartition, int]) -> N
     except KafkaError as error:
         # Whoever has these partitions now reads the records again, and finds them stored.
         _log.warning("offsets not committed error=%s", _named(error))
+
+
+def _in_touch(consumer: KafkaConsumer) -> bool:
+    """Whether the group's broker is there: the client library (3.0.12) tells nobody, either.
+
+    It goes on looking for one, and has the partitions and their ends as they were.
+    """
+    return not consumer._coordinator.coordinator_unknown()  # noqa: SLF001
 
 
 def _lags(consumer: KafkaConsumer) -> Iterable[tuple[tuple[str, int], int]]:

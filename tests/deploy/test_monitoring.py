@@ -42,7 +42,7 @@ def samples(tmp_path_factory):
     url = new_database(tmp_path_factory.mktemp("store") / "test.db")
     store = Store.open(url)
     metrics = Metrics(store)
-    metrics.registry.register(KafkaLag(lambda: {("ecg", 0): 7}))
+    metrics.registry.register(KafkaLag(lambda: True, lambda: {("ecg", 0): 7}))
     for n, state in enumerate((MessageState.NOT_ECG, MessageState.REFUSED)):
         message = NewMessage.whole("mllp", "A^B", f"{n}", b"MSH", NOW)
         metrics.counted(store).accept(Incoming(message, state, "reason", b"AA"))
@@ -113,6 +113,7 @@ def test_everything_of_ours_is_on_the_dashboard(samples):
         "hisbundle_conflicts",
         "hisbundle_failed_ecgs",
         "hisbundle_kafka_lag_records",
+        "hisbundle_kafka_reading",
     }
     assert ours - shown == on_alerts_alone
 

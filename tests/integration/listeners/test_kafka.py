@@ -152,14 +152,17 @@ def test_a_broker_that_restarts_finds_its_reader_again(site, tmp_path):
     try:
         cluster = Cluster(broker.servers, broker)
         topic = cluster.topic()
-        site.listener(cluster.settings(topic))
+        listener = site.listener(cluster.settings(topic))
         cluster.send(topic, *map(ecg_bytes, range(5)))
         wait_for(lambda: site.exams() == 5, "the ECGs before")
+        wait_for(lambda: (listener.reading, listener.lag) == (True, {(topic, 0): 0}), "no lag")
         broker.stop()
+        wait_for(lambda: (listener.reading, listener.lag) == (False, {}), "no word of it")
         broker.start()
         cluster.topic(name=topic)
         cluster.send(topic, *map(ecg_bytes, range(3, 9)))
         wait_for(lambda: site.exams() == 9, "the ECGs after, none twice")
+        wait_for(lambda: listener.reading, "reading again")
     finally:
         broker.stop()
 
@@ -167,4 +170,4 @@ def test_a_broker_that_restarts_finds_its_reader_again(site, tmp_path):
 def test_the_thread_needs_no_broker_to_start_and_to_stop(site, closed_port):
     listener = site.listener(Cluster(f"127.0.0.1:{closed_port}").settings("nowhere"))
     listener.stop()
-    assert listener.lag == {}
+    assert (listener.reading, listener.lag) == (False, {})
