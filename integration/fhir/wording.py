@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
+from math import ceil, floor
 
 from db.records import ExamFacts
 from db.reviews import ReportStatus, Review
@@ -119,10 +120,16 @@ def reviewed_in_words(status: ReportStatus, review: Review | None) -> str:
 
 
 def places(findings: Findings, type_code: str) -> str:
-    """Return where the model looked, such as `V2, 3.1-3.5 s; V5, 7.0-7.4 s`, strongest first."""
+    """Return where the model looked, such as `V2, 3.1-3.6 s; V5, 7.0-7.4 s`, strongest first."""
     intervals = findings.explanation.intervals if findings.explanation else ()
     mine = [i for i in intervals if i.type_code == type_code][:MAX_PLACES]
-    return "; ".join(f"{i.lead}, {i.start_s:.1f}-{i.end_s:.1f} s" for i in mine)
+    return "; ".join(f"{i.lead}, {_stretch(i.start_s, i.end_s)} s" for i in mine)
+
+
+def _stretch(start_s: float, end_s: float) -> str:
+    """Return the tenths of a second that cover it: a short one keeps a length."""
+    first, last = floor(round(10 * start_s, 2)), ceil(round(10 * end_s, 2))
+    return f"{first / 10:.1f}-{last / 10:.1f}"
 
 
 def moment_in_words(moment: datetime | date | None) -> str:
@@ -157,7 +164,7 @@ def measured_in_words(rhythm: RhythmFinding) -> str:
 
 def stretch_in_words(rhythm: RhythmFinding) -> str:
     """Return when and what, such as `6.5-9.9 s, 38 beats/min, flagged below 50 beats/min`."""
-    return f"{rhythm.start_s:.1f}-{rhythm.end_s:.1f} s, {measured_in_words(rhythm)}"
+    return f"{_stretch(rhythm.start_s, rhythm.end_s)} s, {measured_in_words(rhythm)}"
 
 
 def rate_in_words(strip: StripFindings) -> str:

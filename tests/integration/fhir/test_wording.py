@@ -13,7 +13,7 @@ CONCLUSIONS = {
     "flagged": (
         "AI-generated, not yet reviewed by a clinician. "
         "Suspected myocardial infarction (probability 0.91, flagged from 0.50; "
-        "model attention strongest in V2, 3.1-3.5 s; V5, 7.0-7.4 s). "
+        "model attention strongest in V2, 3.1-3.6 s; V5, 7.0-7.4 s). "
         "Suspected ST/T change (probability 0.50, flagged from 0.50). "
         "Suspected hypertrophy (probability 0.77, flagged from 0.50). "
         "The ECG as a whole differs from normal ECGs beyond the threshold "
@@ -131,6 +131,22 @@ def test_the_gravest_rhythm_is_told_first_and_its_most_extreme_value(findings_of
     said = wording.conclusion(replace(findings_of("strip"), strip=strip))
     assert "Suspected ventricular run (50.0-55.0 s, 14 beats, flagged from 3 beats; 0.0-" in said
     assert "1 more). Suspected bradycardia (40.0-49.0 s, 31 beats/min" in said
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "told"),
+    [
+        (5.0, 5.04, "5.0-5.1"),
+        (4.16, 4.24, "4.1-4.3"),
+        (3.1, 3.5, "3.1-3.5"),
+        (0.28, 0.3, "0.2-0.3"),
+    ],
+)
+def test_a_short_stretch_is_told_with_a_length(findings_of, start_s, end_s, told):
+    findings = findings_of("flagged")
+    first = replace(findings.explanation.intervals[0], start_s=start_s, end_s=end_s)
+    findings = replace(findings, explanation=replace(findings.explanation, intervals=(first,)))
+    assert wording.places(findings, first.type_code) == f"{first.lead}, {told} s"
 
 
 def test_page_tabulates_every_number(exam, findings_of, issued):

@@ -116,7 +116,7 @@ def test_findings_with_probability_threshold_and_place(pages):
     assert said[row + 1 : row + 4] == [
         "0.91",
         "FLAGGED (from 0.50)",
-        "V2, 3.1-3.5 s; V5, 7.0-7.4 s",
+        "V2, 3.1-3.6 s; V5, 7.0-7.4 s",
     ]
     row = said.index("Conduction disturbance (CD)")
     assert said[row + 1 : row + 4] == ["0.03", "below (from 0.50)", ""]
