@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import click
@@ -14,12 +14,12 @@ import click
 from db.errors import StoreUnavailable
 from db.store import Store
 from integration.cli.access import needs
+from integration.cli.moments import Moment
 from integration.config import load_settings
 from integration.database import open_store
 from integration.security.roles import Role
 
 _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
 
 @click.group()
@@ -64,8 +64,8 @@ def head(*, as_json: bool) -> None:
 
 
 @audit.command()
-@click.option("--since", type=click.DateTime(_TIMES), help="first moment, UTC if without a zone")
-@click.option("--until", type=click.DateTime(_TIMES), help="moment after the last one")
+@click.option("--since", type=Moment(), help="first moment, UTC if without a zone")
+@click.option("--until", type=Moment(), help="moment after the last one")
 @click.option("--ecg", type=click.UUID, help="entries on this ECG alone")
 @needs(Role.ADMIN)
 def export(*, since: datetime | None, until: datetime | None, ecg: UUID | None) -> None:
@@ -73,7 +73,7 @@ def export(*, since: datetime | None, until: datetime | None, ecg: UUID | None) 
     from integration.fhir.audit import audit_event  # noqa: PLC0415 - help stays quick
 
     with _store() as store:
-        for entry in store.audit_entries(since=_utc(since), until=_utc(until), exam_id=ecg):
+        for entry in store.audit_entries(since=since, until=until, exam_id=ecg):
             click.echo(json.dumps(audit_event(entry), separators=(",", ":")))
 
 
@@ -91,9 +91,3 @@ def _parse_head(text: str) -> tuple[int, str]:
     if found is None:
         raise click.BadParameter("give NUMBER:SHA256, as `hisbundle audit head` prints it")
     return int(found[1]), found[2]
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

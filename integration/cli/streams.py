@@ -8,19 +8,18 @@ import click
 
 from db.streaming import Window
 from integration.cli.access import needs
+from integration.cli.moments import Moment
 from integration.config import load_settings
 from integration.database import open_store
 from integration.security.roles import Role
 from model.findings import RHYTHM_NAMES
 
-_DAY = click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"])
-
 
 @click.command()
 @click.option("--patient", help="identifier of the patient")
 @click.option("--rhythm", type=click.Choice(list(RHYTHM_NAMES)), help="that the windows show")
-@click.option("--since", type=_DAY, help="no window before this; without a zone this machine's")
-@click.option("--until", type=_DAY, help="no window from this on")
+@click.option("--since", type=Moment(), help="no window before this; UTC if without a zone")
+@click.option("--until", type=Moment(), help="no window from this on")
 @click.option("--last", default=50, show_default=True, help="newest windows to list")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @needs(Role.VIEWER)
@@ -39,8 +38,8 @@ def streams(
         found = store.find_windows(
             patient=patient,
             flag=rhythm,
-            since=since and since.astimezone(),
-            until=until and until.astimezone(),
+            since=since,
+            until=until,
             limit=last,
         )
     finally:
