@@ -4,8 +4,9 @@ Beside the checks of the resting gate (its limit on wander is wider here, as nob
 beats must repeat, and two detectors that fail differently must find the same beats
 (bSQI: Li, Mark, Clifford, Physiol Meas 29:15, 2008). The second one compares two moving averages
 of the squared QRS band (Elgendi, PLoS ONE 8(9):e73557, 2013) and knows neither running heights nor
-intervals. A window whose every lead fails gets no answer, and neither does one without a heart
-rate that a heart can have.
+intervals. It takes what follows within 0.3 s for the same beat: of a faster heart the waves
+themselves have to speak (`model.strip.waves`). A window whose every lead fails gets no answer, and
+neither does one without a heart rate that a heart can have.
 """
 
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from model.quality import (
     second_ranges_mv,
 )
 from model.signal import bandpass
+from model.strip.waves import Places, fast_and_regular, no_qrs
 
 WINDOW_S = 10.0
 MAX_WANDER_MV = 6.0  # beats are found and told apart above it; NSTDB's wander at -6 dB exceeds it
@@ -135,20 +137,26 @@ def _lead_faults(
     ends = np.append(starts[1:], voltage_mv.shape[1])
     for window, (first, last) in enumerate(zip(starts, ends, strict=True)):
         beats = [found[slice(*np.searchsorted(found, [first, last]))] - first for found in peaks]
-        masks = _signal_faults(voltage_mv[:, first:last], beats, rate_hz)
-        masks.append(agreement[window] < MIN_AGREEMENT)
+        masks = _signal_faults(voltage_mv[:, first:last], beats, agreement[window], rate_hz)
         for code, mask in reversed(list(zip(LEAD_FAULTS, masks, strict=True))):
             faults[window, mask] = code
     return faults
 
 
-def _signal_faults(voltage_mv: Array, beats: list[Samples], rate_hz: float) -> list[Mask]:
-    """Masks `(n_leads,)` of LEAD_FAULTS of one window, all but the last; `beats` by lead."""
+def _signal_faults(
+    voltage_mv: Array, beats: list[Samples], agreement: Array, rate_hz: float
+) -> list[Mask]:
+    """Masks `(n_leads,)` of LEAD_FAULTS of one window; `beats` and `agreement` by lead."""
     missing = np.isnan(voltage_mv)
     whole_mv = filled(voltage_mv, missing)
     grid_mv, grid_hz = block_means(whole_mv, rate_hz)
     baseline_mv = uniform_filter1d(grid_mv, round(BASELINE_S * grid_hz), axis=1, mode="nearest")
     ranges_mv = second_ranges_mv(grid_mv, min(round(grid_hz), grid_mv.shape[1]))
+    on_grid = [np.round(found * (grid_hz / rate_hz)).astype(np.intp) for found in beats]
+    rows = list(zip(grid_mv - baseline_mv, on_grid, strict=True))
+    disagree = agreement < MIN_AGREEMENT
+    for lead in np.flatnonzero(disagree):
+        disagree[lead] = not fast_and_regular(*rows[lead], grid_hz)
     return [
         missing.mean(axis=1) > MAX_MISSING_SHARE,
         (ranges_mv < FLAT_RANGE_MV).mean(axis=1) > FLAT_SHARE,
@@ -156,19 +164,16 @@ def _signal_faults(voltage_mv: Array, beats: list[Samples], rate_hz: float) -> l
         np.abs(np.median(grid_mv, axis=1)) > MAX_OFFSET_MV,
         np.ptp(baseline_mv, axis=1) > MAX_WANDER_MV,
         (high_frequency_mv(grid_mv) > MAX_HIGH_FREQUENCY_MV)
-        | _unlike(grid_mv - baseline_mv, beats, grid_hz, rate_hz),
+        | np.array([_unlike(*row, grid_hz) or no_qrs(*row, grid_hz) for row in rows]),
+        disagree,
     ]
 
 
-def _unlike(detail_mv: Array, beats: list[Samples], grid_hz: float, rate_hz: float) -> Mask:
-    """Which leads' beats do not repeat; too few beats to tell pass, the heart may be slow."""
-    unlike = np.zeros(len(detail_mv), np.bool_)
-    for lead, found in enumerate(beats):
-        on_grid = np.round(found * (grid_hz / rate_hz)).astype(np.intp)
-        if len(on_grid) > MIN_BEATS:
-            repeats_db = repeatability_db(detail_mv[lead : lead + 1], on_grid, grid_hz)
-            unlike[lead] = MIN_REPEATABILITY_DB > repeats_db[0] > -np.inf
-    return unlike
+def _unlike(row_mv: Array, beats: Places, rate_hz: float) -> bool:
+    """Whether one lead's beats do not repeat; too few to tell pass, the heart may be slow."""
+    if len(beats) <= MIN_BEATS:
+        return False
+    return bool(MIN_REPEATABILITY_DB > repeatability_db(row_mv[None], beats, rate_hz)[0] > -np.inf)
 
 
 def _with_window_faults(quality: StripQuality, rate_hz: float) -> StripQuality:

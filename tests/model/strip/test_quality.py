@@ -9,6 +9,7 @@ from tests.model.test_beats import QRS, ecg, regular
 
 RATE_HZ = 250.0
 TEN_S = round(WINDOW_S * RATE_HZ)
+FAST_T = (0.14, 0.25, 0.045)  # of a heart that beats three times a second and more
 
 
 @pytest.fixture
@@ -76,6 +77,31 @@ def test_detectors_that_disagree_are_heard():
     assert quality.lead_faults.ravel().tolist() == ["detectors-disagree"] * 3
     assert not quality.answered.any()
     np.testing.assert_allclose(quality.agreement, 0.5, atol=0.05)
+
+
+@pytest.mark.parametrize("bpm", [180, 200, 215, 230, 245, 260])
+def test_fast_hearts_are_answered(bpm):
+    """From 195 a minute on the second detector takes each beat for the end of the one before."""
+    peaks_s = regular(30, 60 / bpm)
+    voltage_mv = ecg(peaks_s, 30, RATE_HZ, waves=(QRS, FAST_T))
+    quality = assess_strip(voltage_mv, RATE_HZ)
+    assert quality.answered.all()
+    assert abs(len(quality.beats) - len(peaks_s)) <= 1
+
+
+@pytest.mark.parametrize("hz", [3.5, 4.0, 4.4, 7.0])
+def test_a_steady_tremor_is_no_fast_heart(hz):
+    t = np.arange(3 * TEN_S) / RATE_HZ
+    noise = np.random.default_rng(0).normal(0, 0.01, len(t))
+    tremor = 0.5 * np.sin(2 * np.pi * hz * t) + noise
+    quality = assess_strip(tremor[None].astype(np.float32), RATE_HZ)
+    assert quality.lead_faults.ravel().tolist() == ["detectors-disagree"] * 3
+
+
+@pytest.mark.parametrize("rr_s", [0.33, 0.8])
+def test_spikes_are_noise(rr_s):
+    spikes = ecg(regular(30, rr_s), 30, RATE_HZ, waves=((0.0, 1.0, 0.002),))
+    assert (assess_strip(spikes, RATE_HZ).lead_faults == "noise").all()
 
 
 def test_a_heart_that_does_not_beat_gets_no_answer(strip):
